@@ -56,6 +56,25 @@ def validate(command: str, document) -> None:
     jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(document)
 
 
+@pytest.mark.usefixtures("api")
+def test_list_folds_secrets_with_the_same_details() -> None:
+    assert "\n  shop/a, shop/b: account app, " in run("list", status=1).stdout
+    assert run("list", "-v", status=1).stdout.count(": account app, ") == 2
+
+
+def test_plan_names_the_workloads_that_refer_to_a_secret(api) -> None:
+    volume = {"name": "t", "secret": {"secretName": "a"}}
+    template = {"spec": {"containers": [{"name": "main"}], "volumes": [volume]}}
+    spec = {"jobTemplate": {"spec": {"template": template}}}
+    job = {"metadata": {"name": "nightly", "namespace": "shop"}, "spec": spec}
+    api.lists["/apis/batch/v1/namespaces/shop/cronjobs"] = [job]
+    disable = ("disable", "-n", "shop", "--reason", "r", "--dry-run")
+    shown = run(*disable).stdout
+    assert "; referenced by CronJob/nightly\n  shop/b: " in shown
+    assert "Workloads refer to some of them" in shown
+    assert "Workloads refer" not in run(*disable, "--not-referenced").stdout
+
+
 def test_list_of_unreadable_secrets_is_a_failure(api) -> None:
     api.errors["/api/v1/secrets"] = ApiError(403, "HTTP 403: no")
     assert "not read: secrets: HTTP 403: no" in run("list", status=2).stdout

@@ -69,7 +69,7 @@ def test_migrate_keeps_an_edited_file_and_exits_2(run, tmp_path) -> None:
     changed = web(container={**CONTAINER, "name": "renamed"})
     done = run(OLD, changed)
     assert (done.returncode, done.stderr) == (
-        2, f"{patch}: kept, because it was edited; compare, or use --force to overwrite it\n"
+        2, f"error: {patch}: kept, because it was edited; compare, or use --force to overwrite it\n"
     )  # fmt: skip
     assert "OURS" in patch.read_text()
     assert run(OLD, changed, flags=["--force"]).returncode == 1
@@ -228,7 +228,7 @@ def test_migrate_of_a_part_of_the_cluster_exits_2(run_in_cluster, api, tmp_path)
     (tmp_path / "out/gone").mkdir(parents=True)
     api.answers["/apis/apps/v1/daemonsets"] = (403, [])
     done = run_in_cluster()
-    assert (done.returncode, done.stderr.startswith("not read: daemonsets: ")) == (2, True)
+    assert (done.returncode, done.stderr.startswith("error: cannot read daemonsets: ")) == (2, True)
     assert (tmp_path / "out/shop/README.md").exists()
     assert (tmp_path / "out/gone").exists()
 

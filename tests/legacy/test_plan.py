@@ -26,7 +26,7 @@ def taken(found: Plan) -> list[str]:
 @pytest.mark.parametrize(("found", "reason"), [
     (secret("s", used=3), f"it was used on {day(3)}, within 30 days"),
     (secret("s", created=9), f"uses are recorded only since {day(9)}: 30 days are required"),
-    (secret("s", labels={"kubernetes.io/legacy-token-last-used": "?"}), "does not record whether it is used"),
+    (secret("s", labels={"kubernetes.io/legacy-token-last-used": "?"}), "it is not known whether it is used"),
 ], ids=["used", "new", "unknown"])  # fmt: skip
 def test_disable_refuses_what_may_be_in_use_unless_forced(found, reason) -> None:
     cluster = Cluster(found, secret("other"))
@@ -126,7 +126,7 @@ def test_delete_takes_only_what_is_disabled_long_enough() -> None:
     assert taken(refused) == []
     assert {refusal.secret: refusal.reasons[0] for refusal in refused.refused} == {
         "shop/valid": "it is not disabled; disable it first, which can be undone",
-        "shop/lately": f"it is disabled since {day(13)}: 14 days are required",
+        "shop/lately": f"it has been disabled since {day(13)}: 14 days are required",
         "shop/missed": f"a use was refused on {day(2)}: restore it, or wait 14 days from then",
     }
     assert not any(refusal.can_force for refusal in refused.refused)

@@ -38,10 +38,10 @@ def test_state_follows_from_labels_and_record(found, state) -> None:
     assert states(Cluster(found)) == {"s": state}
 
 
-def test_state_without_tracking_is_unknown() -> None:
-    cluster = Cluster(secret("s"))
+def test_state_without_tracking_is_known_only_after_a_use() -> None:
+    cluster = Cluster(secret("s"), secret("used", used=3), secret("old", used=40))
     cluster.small.snapshot.tracked_since = None
-    assert states(cluster) == {"s": State.UNKNOWN}
+    assert states(cluster) == {"s": State.UNKNOWN, "used": State.IN_USE, "old": State.UNUSED}
 
 
 def test_reference_in_a_running_pod_is_a_use() -> None:

@@ -9,7 +9,7 @@ from webhook.cli import legacy_changes
 from webhook.cli.common import NAMESPACE_GLOB, connected, output_option, schema_option
 from webhook.cli.legacy_report import read_report, refused_uses, report_options, scan_request
 from webhook.formatters import legacy_json, legacy_text
-from webhook.formatters.formatter import Formatter, print_report
+from webhook.formatters.formatter import FormatOptions, Formatter, print_report
 from webhook.legacy.report import LegacyReport
 
 FORMATTERS: Mapping[str, Formatter[LegacyReport]] = {
@@ -31,6 +31,7 @@ def command() -> None:
 @command.command("list")
 @click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
               help="List only the Secrets of this namespace. * matches any characters. May be repeated.")  # fmt: skip
+@click.option("-v", "--verbose", is_flag=True, help="An entry for each Secret, also for those with the same details.")
 @report_options
 @output_option(FORMATTERS)
 @schema_option(legacy_json.report_schema)
@@ -43,6 +44,7 @@ def list_secrets(
     policy: str | None,
     policy_configmap: str,
     own_namespace: str,
+    verbose: bool,
     output: str,
     kubeconfig: Path | None,
     context: str | None,
@@ -60,7 +62,7 @@ def list_secrets(
     policies, refused = request.read_policies(), refused_uses(audit_logs)
     with connected(kubeconfig, context) as transport:
         report = read_report(transport, request, policies, after_days, refused)
-    print_report(FORMATTERS, output, report)
+    print_report(FORMATTERS, output, report, FormatOptions(verbose=verbose))
     return report.exit_status
 
 

@@ -214,7 +214,7 @@ def _change(
     with connected(options.kubeconfig, options.context) as transport:
         report = read_report(transport, request, policies, options.after_days, refused)
         if unread := report.secrets_unread:
-            raise click.ClickException(f"cannot read {unread.resource}: {unread.reason}; check: {unread.hint}")
+            raise click.ClickException(unread.error)
         kept = KeptManifests(keep)
         deleted = kept.among(selection.named) if command is Command.DELETE else frozenset()
         plan = make_plan(command, report, selection, deleted)

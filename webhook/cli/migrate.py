@@ -108,12 +108,11 @@ def _plan_cluster(request: ScanRequest, kubeconfig: Path | None, context: str | 
         report, snapshot, policy = scan_cluster(transport, request, policies)
         reader = WorkloadReader(transport, policy.workloads)
         plan = plan_migration(report, snapshot, policy, reader.read)
-    for unread in report.unread:
-        if unread.may_name_secrets or unread.affects_decisions:
-            click.echo(f"not read: {unread.resource}: {plain(unread.reason)}; hint: {unread.hint}", err=True)
-    is_complete = not any(unread.may_name_secrets or unread.affects_decisions for unread in report.unread)
+    missing = [unread for unread in report.unread if unread.may_name_secrets or unread.affects_decisions]
+    for unread in missing:
+        click.echo(f"error: {unread.error}", err=True)
     globs = Globs(request.filters.namespaces)
-    return _Planned(plan, is_complete, globs.match if globs else lambda _: True)
+    return _Planned(plan, not missing, globs.match if globs else lambda _: True)
 
 
 def _plan_manifests(
@@ -178,9 +177,8 @@ def _print(planned: _Planned, files: list[OutputFile], output_dir: Path) -> int:
         click.echo(f"files: {', '.join(shown)}")
     kept = [file.path for file in files if file.state is FileState.KEPT]
     for path in kept:
-        click.echo(
-            f"{plain(str(path))}: kept, because it was edited; compare, or use --force to overwrite it", err=True
-        )
+        message = "kept, because it was edited; compare, or use --force to overwrite it"
+        click.echo(f"error: {plain(str(path))}: {message}", err=True)
     if kept or not planned.is_complete:
         return 2
     return int(any(not plan.is_done for plan in planned.namespaces))

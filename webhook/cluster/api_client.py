@@ -36,7 +36,7 @@ RELOAD_INTERVAL = 5.0
 """Seconds. An API server that cannot be reached is tried every second; the configuration is loaded less often, because
 that may run the kubeconfig's credential plugin."""
 _CHUNK_SIZE = 1 << 16
-_MAX_MESSAGE_LENGTH = 300
+_MAX_MESSAGE_LENGTH = 500
 _WARNING = re.compile(r'\d{3} \S+ "(.*)"(?: ".*")?')
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~:/-]|%[0-9A-F]{2})*")
 """A path of the API, without a query or fragment, which would make another request of it."""

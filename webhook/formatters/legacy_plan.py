@@ -58,12 +58,16 @@ def format_plan(plan: Plan, options: FormatOptions = DEFAULT_OPTIONS) -> Iterato
 def _secret_line(command: Command, secret: RetirableSecret) -> str:
     account = f"account {plain(secret.account)}, {grants_text(secret.grants)}"
     state = last_use_text(secret) if command is Command.DISABLE else disabling_text(secret) or "half restored"
-    return f"{secret.title}: {account}; {state}"
+    workloads = dict.fromkeys(plain(reference.title) for reference in secret.references)
+    references = f"; referenced by {first_names(workloads)}" if workloads else ""
+    return f"{secret.title}: {account}; {state}{references}"
 
 
 def _effects(plan: Plan) -> Iterator[str]:
     if plan.secrets:
         yield from _EFFECTS[plan.command]
+    if plan.command is Command.DISABLE and any(secret.references for secret in plan.secrets):
+        yield "Workloads refer to some of them: new pods start, but are refused (--not-referenced leaves these out)."
 
 
 def _exclusions(plan: Plan, options: FormatOptions) -> Iterator[str]:

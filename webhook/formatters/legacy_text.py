@@ -1,6 +1,6 @@
 """The legacy Secrets of a cluster as text: a summary, then the Secrets by their state.
 
-Secrets with the same details are folded into one entry.
+Secrets with the same details are folded into one entry, unless `verbose`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ _NAME = 11
 _TITLES = {
     RetirementState.STILL_USED: "disabled, still used: restore them, or change their clients",
     RetirementState.IN_USE: "in use: change what uses them",
-    RetirementState.UNKNOWN: "use unknown: the API server does not record it",
+    RetirementState.UNKNOWN: "use unknown: find out who uses them",
     RetirementState.UNUSED: "unused: disable them",
     RetirementState.DISABLED: "disabled",
     RetirementState.REMOVABLE: "removable: delete them",
@@ -35,7 +35,7 @@ def format_report(report: LegacyReport, options: FormatOptions = DEFAULT_OPTIONS
         secrets = [secret for secret in report.secrets if secret.state is state]
         if secrets:
             yield from ("", _styled(f"{title} ({len(secrets)})", _COLOURS.get(state), options))
-            for line in _folded(secrets):
+            for line in _folded(secrets, options):
                 yield from wrapped(f"  {line}", options.width)
     for unread in report.unread:
         yield ""
@@ -51,15 +51,16 @@ def _summary(report: LegacyReport) -> Iterator[tuple[str, str]]:
     counts = {state: sum(secret.state is state for secret in report.secrets) for state in RetirementState}
     found = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     yield "Secrets", f"{len(report.secrets)} legacy{f': {found}' if found else ''}"
-    since = f"recorded since {report.tracked_since}" if report.tracked_since else "not recorded"
-    yield "uses", f"{since}; unused: none for {counted(report.unused_days, 'day')}"
+    since = report.tracked_since or "an unknown day"
+    yield "uses", f"recorded since {since}; unused: none for {counted(report.unused_days, 'day')}"
 
 
-def _folded(secrets: Iterable[RetirableSecret]) -> Iterator[str]:
+def _folded(secrets: Iterable[RetirableSecret], options: FormatOptions) -> Iterator[str]:
     alike: dict[tuple[str, ...], list[RetirableSecret]] = {}
     for secret in secrets:
-        alike.setdefault((grants_text(secret.grants), *_details(secret)), []).append(secret)
-    for (grants, *details), found in alike.items():
+        key = secret.title if options.verbose else ""
+        alike.setdefault((key, grants_text(secret.grants), *_details(secret)), []).append(secret)
+    for (_, grants, *details), found in alike.items():
         accounts = sorted({f"{secret.namespace}/{secret.account}" for secret in found})
         of = f"account {plain(found[0].account)}" if len(accounts) == 1 else counted(len(accounts), "account")
         yield f"{first_names(secret.title for secret in found)}: {of}, {grants}"

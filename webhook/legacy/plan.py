@@ -222,7 +222,7 @@ class _Planner:
         yield from self._unknown_references(secret)
         days, limit = secret.unused_days, self._report.unused_days
         if days is None:
-            yield _Reason("the API server does not record whether it is used")
+            yield _Reason("it is not known whether it is used")
         elif secret.last_used and days < limit:
             yield _Reason(f"it was used on {secret.last_used}, within {counted(limit, 'day')}")
         elif days < limit:
@@ -244,7 +244,8 @@ class _Planner:
                 f"a use was refused on {found.refused_on}: restore it, or wait {wait} from then", can_force=False
             )
         elif secret.quiet_days is None or secret.quiet_days < days:
-            yield _Reason(f"it is disabled since {found.since}: {counted(days, 'day')} are required", can_force=False)
+            required = f"{counted(days, 'day')} {'is' if days == 1 else 'are'} required"
+            yield _Reason(f"it has been disabled since {found.since}: {required}", can_force=False)
         if secret.references:
             yield _Reason(f"{_references(secret)} {'running pods' if secret.pods else 'a template'}")
         yield from self._unknown_references(secret)

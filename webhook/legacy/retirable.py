@@ -66,7 +66,7 @@ class RetirableSecret(Struct, frozen=True, gc=False, rename="camel"):
     created: Annotated[dt.datetime | None, Meta(description="When the Secret was created.")]
     last_used: Annotated[dt.date | None, Meta(description="The day (UTC) of the last recorded use, refused or not.")]
     unused_since: Annotated[
-        dt.date | None, Meta(description="The day (UTC) since which no use is recorded; null if uses are not recorded.")
+        dt.date | None, Meta(description="The day (UTC) since which no use is recorded; null if that is not known.")
     ]
     disabled: Annotated[Disabling | None, Meta(description="Who has marked its token invalid; null if it is valid.")]
     half_restored: Annotated[
@@ -153,7 +153,7 @@ class RetirementAnalyzer:
             listed_by=secret.listed_by,
             is_copy=secret.is_copy,
             deleting=bool(meta.deletion_timestamp),
-            unused_days=self._days_since(secret.unused_since),
+            unused_days=self._unused_days(secret),
             quiet_days=self._days_since(_quiet_since(disabling)),
             uid=secret.uid,
             resource_version=meta.resource_version or "",
@@ -178,16 +178,20 @@ class RetirementAnalyzer:
         if disabling is None:
             if any(reference.pods for reference in secret.references):
                 return RetirementState.IN_USE
-            if secret.unused_since is None:
+            unused_days = self._unused_days(secret)
+            if unused_days is None:
                 return RetirementState.UNKNOWN
-            used_days = self._days_since(secret.last_used)
-            recent = used_days is not None and used_days < self._report.unused_days
+            recent = secret.last_used is not None and unused_days < self._report.unused_days
             return RetirementState.IN_USE if recent else RetirementState.UNUSED
         quiet_days = self._days_since(_quiet_since(disabling))
         if disabling.refused_on and quiet_days is not None and quiet_days < max(self._after_days, 1):
             return RetirementState.STILL_USED
         is_removable = quiet_days is not None and quiet_days >= self._after_days and not secret.references
         return RetirementState.REMOVABLE if is_removable and not secret.is_copy else RetirementState.DISABLED
+
+    def _unused_days(self, secret: LegacySecret) -> int | None:
+        """Return the days without a recorded use: a use that is recorded shows that they are."""
+        return self._days_since(secret.unused_since or secret.last_used)
 
     def _days_since(self, day: dt.date | None) -> int | None:
         return (self._today - day).days if day else None

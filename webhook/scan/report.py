@@ -9,6 +9,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from webhook.core.decision import Outcome
+from webhook.core.formatting import plain
 from webhook.core.policy.model import Action
 from webhook.scan.evaluation_result import (
     Admission,
@@ -224,6 +225,11 @@ class UnreadResource(Struct, frozen=True, gc=False, rename="camel"):
     hint: Annotated[str, Meta(description="What to do.")]
     affects_decisions: Annotated[bool, Meta(description="Whether outcomes may be wrong without it.")]
     may_name_secrets: Annotated[bool, Meta(description="Whether it may refer to legacy Secrets.")] = False
+
+    @property
+    def error(self) -> str:
+        """What went wrong, and what to do, in one line."""
+        return f"cannot read {self.resource}: {plain(self.reason)}; check: {self.hint}"
 
 
 class OutcomeCounts(Struct, frozen=True, gc=False, rename="camel"):
