@@ -16,6 +16,7 @@ What is stored determines the next step, so any replica may take it.
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from webhook.pki.certificate import Certificate, parse_certificates
 from webhook.pki.issue import KeyPair, create_ca, is_created_here, issue_certificate, load_signing_key
@@ -42,18 +43,18 @@ class StoredCertificates:
     def __repr__(self) -> str:
         return "StoredCertificates(...)"
 
-    @property
+    @cached_property
     def cas(self) -> tuple[Certificate, ...]:
         """The CAs in the bundle; the first one signs."""
         return parse_certificates(self.bundle)
 
-    @property
+    @cached_property
     def revoked_cas(self) -> tuple[Certificate, ...]:
         """The revoked CAs that are still in the bundle."""
         revoked = {ca.pem for ca in parse_certificates(self.revoked)}
         return tuple(ca for ca in self.cas[1:] if ca.pem in revoked)
 
-    @property
+    @cached_property
     def serving(self) -> Certificate | None:
         """The serving certificate if its key matches, else None."""
         certificates = parse_certificates(self.certificate)
