@@ -8,7 +8,7 @@ from tests.scan.small_cluster import VAULT, Small, live, named_secret, secret, s
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Mode, Policy
-from webhook.scan.draft_policy import audiences_in_use, draft_policy
+from webhook.scan.draft_policy import audiences_in_use, denied_in_use, draft_policy
 
 UNTIL = dt.date(2027, 2, 1)
 ENFORCED = "rules: {legacy-token-secret: reject}\n"
@@ -46,7 +46,7 @@ def test_draft_exempts_the_accounts_of_what_would_be_denied():
         "rules": ["legacy-token-reference"],
         "namespaces": ["shop"],
         "serviceAccounts": ["app", "robot", "web"],
-        "reason": "in use on 2026-11-24: Deployment/web, Pod/reads-0",
+        "reason": "as of 2026-11-24: Deployment/web, Pod/reads-0",
         "until": UNTIL,
     }
 
@@ -71,3 +71,26 @@ def test_draft_allows_the_audiences_in_use():
 def test_draft_of_a_clean_cluster_is_the_default_policy():
     document = draft_policy(Small().pod("a", live()).scan(), UNTIL)
     assert document == {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}
+
+
+def test_draft_allows_the_audience_of_a_template_without_pods():
+    small = Small().deployment("nightly", spec([token(audience="minio")]))
+    report = small.scan()
+    assert audiences_in_use(report) == {"minio": 1}
+    assert draft_policy(report, UNTIL)["tokens"] == {"audiences": {"allowed": ["minio"]}}
+
+
+def test_secrets_safe_to_delete_get_no_exemption():
+    unused = secret("unused", account="robot")
+    report = Small(secret("old"), unused).pod("reads", spec(container=named_secret("old"))).scan()
+    assert [item.name for item in report.legacy_secrets if item.removable] == ["unused"]
+    assert "robot" not in str(draft_policy(report, UNTIL))
+
+
+def test_what_a_draft_still_denies_in_use_is_named():
+    small = small_cluster()
+    expected = ["Deployment/web in shop", "Pod/reads-0 in shop", "Secret/old in shop", "Secret/other in shop"]
+    assert denied_in_use(small.scan()) == expected
+    removable = Small(secret("unused")).scan(ENFORCED)
+    assert removable.summary.secrets.denied == 1
+    assert denied_in_use(removable) == []

@@ -250,3 +250,13 @@ def test_fix_of_what_is_missing_is_the_command_of_the_installer() -> None:
     by_helm = replace(lost, replicas=ReplicaFacts(2, 2, helm_release="guard"))
     assert evaluate_status(lost).problems[0].fix.startswith("kubectl apply -k")
     assert evaluate_status(by_helm).problems[0].fix == "helm upgrade guard CHART -n tokenguard --reuse-values"
+
+
+def test_nothing_of_tokenguard_is_one_problem() -> None:
+    none = replace(
+        FACTS, replicas=None, policy=None, certificate=None, configurations=dict.fromkeys(FACTS.configurations)
+    )
+    [problem] = evaluate_status(none).problems
+    assert problem.text.startswith("tokenguard is not installed in namespace tokenguard; ")
+    assert not evaluate_status(none).is_protected
+    assert len(evaluate_status(replace(none, policy=FACTS.policy)).rows) > 1

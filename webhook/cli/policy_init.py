@@ -13,7 +13,7 @@ from webhook.core.formatting import counted, plain
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.formatters.progress import Progress
-from webhook.scan.draft_policy import audiences_in_use, draft_policy
+from webhook.scan.draft_policy import audiences_in_use, denied_in_use, draft_policy, shorten_list
 from webhook.scan.options import ScanOptions
 from webhook.scan.report import ScanReport
 from webhook.scan.scanner import Scanner
@@ -27,17 +27,18 @@ from webhook.scan.scanner import Scanner
 def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str | None) -> int:
     """Draft a policy from a scan.
 
-    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that runs: namespaces in
-    which most workloads would be denied get an override with mode warn; elsewhere, the accounts of workloads that would
-    be denied get an exemption with an end date. Needs the permissions of scan. A second scan checks the draft.
+    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that is in use: namespaces in
+    which most workloads would be denied get an override with mode warn; elsewhere, the accounts of what would be denied
+    get an exemption with an end date. Legacy Secrets that are safe to delete get none: existing ones stay, but cannot
+    be created again. Needs the permissions of scan. A second scan checks the draft.
 
     \b
     Example:
       tokenguard policy init > policy.yaml
       tokenguard scan --policy policy.yaml
 
-    Exit status: 0 nothing would be denied under the draft; 1 something would be; 2 usage error or failed run, or
-    something that outcomes depend on could not be read.
+    Exit status: 0 nothing in use would be denied under the draft; 1 something would be, and the draft names it; 2 usage
+    error or failed run, or something that outcomes depend on could not be read.
     """
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     with connected(kubeconfig, context) as transport, Progress(sys.stderr) as progress:
@@ -56,24 +57,33 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
             problems = "; ".join(f"{error.path}: {error.message}" for error in policy)
             raise click.ClickException(f"cannot draft a policy for this cluster: {problems}")
         report = scan(policy)
-    for line in _comments(current, report):
+    denied = denied_in_use(report)
+    for line in _comments(current, report, denied):
         click.echo(f"# {line}")
     click.echo(text, nl=False)
     for unread in report.unread:
-        click.echo(f"not read: {unread.resource}: {plain(unread.reason)}; missing: {unread.missing}", err=True)
-    return report.exit_status
+        severity = "error" if unread.affects_decisions else "warning"
+        click.echo(
+            f"{severity}: not read: {unread.resource}: {plain(unread.reason)}; missing: {unread.missing}", err=True
+        )
+    return 2 if any(unread.affects_decisions for unread in report.unread) else int(bool(denied))
 
 
-def _comments(current: ScanReport, report: ScanReport) -> list[str]:
+def _comments(current: ScanReport, report: ScanReport, denied: list[str]) -> list[str]:
     """Return the lines above the draft; `current` is the report of the default policy, `report` that of the draft."""
     workloads, secrets = report.summary.workloads, report.summary.secrets
-    denied = workloads.denied + secrets.denied
-    result = f"denies {counted(denied, 'object')} that exist" if denied else "denies nothing that runs"
+    result = f"still denies {shorten_list(map(plain, denied))}" if denied else "denies nothing that is in use"
     uses = audiences_in_use(current).items()
-    audiences = ", ".join(f"{plain(audience)} ({counted(count, 'token')})" for audience, count in uses)
+    audiences = ", ".join(f"{plain(audience)} ({counted(count, 'workload')})" for audience, count in uses)
+    removable = sum(secret.removable for secret in report.legacy_secrets)
     return [
         f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init.",
         f"Scanned: {counted(workloads.total, 'workload')}, {counted(secrets.total, 'legacy Secret')}.",
         f"In mode enforce it {result}. Review each override and exemption; audiences in use are allowed.",
         *([f"Audiences in use: {audiences}"] if audiences else []),
+        *(
+            [f"Not exempt: {counted(removable, 'legacy Secret')} that are safe to delete; see tokenguard legacy list."]
+            if removable
+            else []
+        ),
     ]

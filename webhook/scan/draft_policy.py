@@ -32,19 +32,37 @@ class _Denials:
 
 
 def audiences_in_use(report: ScanReport) -> dict[str, int]:
-    """Return how many running pods' tokens each audience but the API server's has, the most used first."""
+    """Return how many workloads use each audience but the API server's, the most used first.
+
+    A template counts even if no pod of it runs: that of a CronJob creates the next one.
+    """
     counts: Counter[str] = Counter()
-    for use in report.tokens:
-        if use.audience and use.now:
-            counts[use.audience] += use.now
+    for workload in report.workloads:
+        counts.update({token.audience for group in workload.groups for token in group.tokens if token.audience})
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
+def denied_in_use(report: ScanReport) -> list[str]:
+    """Return what is denied of that which runs, or may run again: all but legacy Secrets that are safe to delete."""
+    workloads = [
+        f"{workload.title} in {workload.namespace}"
+        for workload in report.workloads
+        if workload.outcome is Outcome.DENIED
+    ]
+    secrets = [
+        f"Secret/{secret.name} in {secret.namespace}"
+        for secret in report.legacy_secrets
+        if secret.result.outcome is Outcome.DENIED and not secret.removable
+    ]
+    return workloads + secrets
+
+
 def draft_policy(report: ScanReport, until: dt.date) -> dict[str, Any]:
-    """Return a policy document in mode `enforce` that denies nothing of what the report of the default policy denies.
+    """Return a policy document in mode `enforce` that denies nothing in use, from a report of the default policy.
 
     A namespace in which at least half of the workloads would be denied, and at least four, gets an override with mode
-    `warn`. Elsewhere the accounts of what would be denied are exempt, until the day `until`.
+    `warn`. Elsewhere the accounts of what would be denied are exempt, until the day `until`; not so those of legacy
+    Secrets that are safe to delete, as an exemption would only allow new ones.
     """
     document: dict[str, Any] = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}
     if audiences := audiences_in_use(report):
@@ -70,7 +88,7 @@ def _denials(report: ScanReport, lenient: frozenset[str]) -> _Denials:
             for group in workload.groups:
                 denials.add(workload.namespace, group.account, workload.title, group.evaluation.result)
     for secret in report.legacy_secrets:
-        if secret.namespace not in lenient:
+        if secret.namespace not in lenient and not secret.removable:
             denials.add(secret.namespace, secret.account, f"Secret/{secret.name}", secret.result)
     return denials
 
@@ -85,10 +103,10 @@ def _exemptions(denials: _Denials, today: dt.date, until: dt.date) -> Iterator[d
         exemption: dict[str, Any] = {"rules": denying, "namespaces": [namespace]}
         if "" not in names:  # the account of a copied token is not known
             exemption["serviceAccounts"] = [*names]
-        yield exemption | {"reason": f"in use on {today}: {_first(titles)}", "until": until}
+        yield exemption | {"reason": f"as of {today}: {shorten_list(titles)}", "until": until}
 
 
-def _first(titles: Iterable[str]) -> str:
-    names = [*titles]
-    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return ", ".join(names[:_MAX_NAMES]) + more
+def shorten_list(names: Iterable[str]) -> str:
+    """Return the first names, and how many more there are."""
+    first, rest = (names := [*names])[:_MAX_NAMES], names[_MAX_NAMES:]
+    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")

@@ -143,4 +143,4 @@ class ClusterFacts:
         """The command that creates what is missing again, as far as it is known how tokenguard was installed."""
         if isinstance(self.replicas, ReplicaFacts) and self.replicas.helm_release:
             return f"helm upgrade {self.replicas.helm_release} CHART -n {self.namespace} --reuse-values"
-        return "kubectl apply -k mine, with your kustomization in mine"
+        return "kubectl apply -k mine, where mine is the folder of your kustomization (docs/install.md)"

@@ -26,7 +26,9 @@ _RENEWAL_MARGIN = dt.timedelta(days=9)
 
 
 def evaluate_status(facts: ClusterFacts) -> StatusReport:
-    """Return the status that follows from the facts."""
+    """Return the status that follows from the facts; a single row if nothing of tokenguard is there."""
+    if facts.replicas is None and facts.policy is None and not any(facts.configurations.values()):
+        return StatusReport(facts.namespace, (_not_installed_row(facts),))
     return StatusReport(
         facts.namespace,
         (
@@ -41,6 +43,12 @@ def evaluate_status(facts: ClusterFacts) -> StatusReport:
             scan_row(facts),
         ),
     )
+
+
+def _not_installed_row(facts: ClusterFacts) -> StatusRow:
+    text = f"tokenguard is not installed in namespace {facts.namespace}; if it is in another one: --own-namespace"
+    problem = StatusProblem(text, "see docs/install.md")
+    return build_row("installed", "no", (problem,))
 
 
 def replicas_row(facts: ClusterFacts) -> StatusRow:
@@ -75,7 +83,8 @@ def certificate_row(facts: ClusterFacts) -> StatusRow:
         return _certificate_of_replicas(facts, found)
     chain = parse_certificates(found.chain) if found else ()
     if found is None or not chain:
-        fix = f"kubectl logs -n {facts.namespace} deployment/tokenguard"
+        logs = f"kubectl logs -n {facts.namespace} deployment/tokenguard"
+        fix = logs if facts.replicas else facts.install_command
         problem = StatusProblem(f"{secret} does not exist or contains no certificate", fix)
         return build_row(name, "none", (problem,))
     expiry = chain[0].not_after
