@@ -113,7 +113,7 @@ def test_wrong_ca_bundle_is_named(installation) -> None:
             plane.do("patch", kind, "tokenguard", "-p", json.dumps(patch))
         found = only_problems(plane, "certificate")
         texts = [problem["text"] for problem in found]
-        assert any("caBundle of pods.validate.tokenguard.svc does not match" in text for text in texts)
+        assert any("caBundle of pods.validate.tokenguard.svc and 5 more does not match" in text for text in texts)
 
 
 @pytest.mark.parametrize("kind", CONFIGURATIONS)

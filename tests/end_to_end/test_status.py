@@ -134,7 +134,9 @@ def test_status_names_a_wrong_ca_bundle(cluster) -> None:
         ]
         time.sleep(1)  # until the API server knows that the right is gone
         cluster.do("patch", kind, "tokenguard", "--type=json", "-p", json.dumps(patch))
-        cause(cluster, "certificate", "caBundle of pods.validate.tokenguard.svc does not match the certificate")
+        cause(
+            cluster, "certificate", "caBundle of pods.validate.tokenguard.svc and 5 more does not match the certificate"
+        )
         cause(cluster, "probe", "x509: certificate signed by unknown authority")
 
 

@@ -14,10 +14,10 @@ REPORT = StatusReport("security", (
     StatusRow("backstop", "not installed", RowState.ABSENT),
 ))  # fmt: skip
 TEXT = """\
-tokenguard in namespace security: NOT PROTECTED: 1 problem
+tokenguard in namespace security: NOT PROTECTED: 1 problem, 1 part not read
 
-  note  replicas     1 of 2 ready
-  FAIL  certificate  none
+  note  replicas     1 of 2 ready [2]
+  FAIL  certificate  none [1]
   ?     policy       not read: HTTP 403: no
   ok    mutating     1 webhook, as shipped
   -     backstop     not installed
@@ -35,7 +35,7 @@ def test_text_has_a_line_for_each_part_and_problems_first() -> None:
 def test_text_of_a_protected_cluster_ends_after_the_rows() -> None:
     report = StatusReport("tokenguard", REPORT.rows[2:])
     first, *_, last = status_text.format_report(report)
-    assert first == "tokenguard in namespace tokenguard: protected"
+    assert first == "tokenguard in namespace tokenguard: protected: 1 part not read"
     assert "backstop" in last
 
 

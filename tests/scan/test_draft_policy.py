@@ -64,7 +64,7 @@ def test_draft_lets_a_namespace_that_is_mostly_denied_warn():
 def test_draft_allows_the_audiences_in_use():
     small = small_cluster(pods=2).pod("other", spec([token(audience="other")]))
     report = small.scan()
-    assert audiences_in_use(report) == {VAULT: 2, "other": 1}
+    assert audiences_in_use(report) == {VAULT: {"shop": 2}, "other": {"shop": 1}}
     assert draft_policy(report, UNTIL)["tokens"] == {"audiences": {"allowed": [VAULT, "other"]}}
 
 
@@ -76,7 +76,7 @@ def test_draft_of_a_clean_cluster_is_the_default_policy():
 def test_draft_allows_the_audience_of_a_template_without_pods():
     small = Small().deployment("nightly", spec([token(audience="minio")]))
     report = small.scan()
-    assert audiences_in_use(report) == {"minio": 1}
+    assert audiences_in_use(report) == {"minio": {"shop": 1}}
     assert draft_policy(report, UNTIL)["tokens"] == {"audiences": {"allowed": ["minio"]}}
 
 

@@ -121,8 +121,8 @@ PROBLEMS = {
     "object selector": ({"configurations": changed(VALIDATING, has_object_selector=True)}, "validating",
                         "objectSelector"),
     "another Service": ({"configurations": changed(MUTATING, target="other/tokenguard")}, "mutating",
-                        "calls Service other/tokenguard"),
-    "no caBundle": ({"configurations": changed(MUTATING, bundle=b"")}, "mutating", "has no caBundle"),
+                        "Service other/tokenguard is called, not tokenguard/tokenguard, by pods.mutate"),
+    "no caBundle": ({"configurations": changed(MUTATING, bundle=b"")}, "mutating", "no caBundle in pods.mutate"),
     "namespace excluded by a label": (
         {"configurations": changed(VALIDATING, namespace_selector=OPT_OUT),
          "namespaces": {**FACTS.namespaces, "shop": {"example.com/off": ""}}},
@@ -258,5 +258,44 @@ def test_nothing_of_tokenguard_is_one_problem() -> None:
     )
     [problem] = evaluate_status(none).problems
     assert problem.text.startswith("tokenguard is not installed in namespace tokenguard; ")
-    assert not evaluate_status(none).is_protected
+    assert evaluate_status(none).verdict == "NOT PROTECTED: 1 problem"
     assert len(evaluate_status(replace(none, policy=FACTS.policy)).rows) > 1
+
+
+def test_installation_in_another_namespace_is_one_problem() -> None:
+    none = replace(FACTS, namespace="security", replicas=None, policy=None, certificate=None)
+    [problem] = evaluate_status(none).problems
+    assert "its webhook configurations call Service tokenguard/tokenguard" in problem.text
+    assert problem.fix == "tokenguard status --own-namespace tokenguard"
+
+
+@pytest.mark.parametrize(
+    "probe", [probed(ProbeResult.UNREACHABLE, "failed calling webhook"), None, NotRead("no right")]
+)
+def test_rejected_pods_are_the_first_problem_with_the_way_out(probe) -> None:
+    blocked = replace(FACTS, replicas=ReplicaFacts(2, 0), probe=probe)
+    report = evaluate_status(blocked)
+    assert report.verdict.startswith("NO POD CAN BE CREATED: 2 problems")
+    assert report.problems[0].text.startswith("no pod can be created")
+    assert "kubectl delete validatingwebhookconfiguration tokenguard" in report.problems[0].fix
+    ignored = replace(blocked, probe=None, configurations=changed(VALIDATING, failure_policy="Ignore"))
+    assert evaluate_status(ignored).verdict.startswith("NOT PROTECTED")
+
+
+def test_missing_configuration_is_not_to_be_created_without_a_replica() -> None:
+    lost = replace(FACTS, replicas=ReplicaFacts(2, 0), configurations={**FACTS.configurations, VALIDATING: None})
+    [fix] = [problem.fix for problem in evaluate_status(lost).problems if "does not exist" in problem.text]
+    assert fix.startswith("repair the replicas first; then kubectl apply -k")
+
+
+def test_same_fault_of_several_webhooks_is_one_problem() -> None:
+    hooks = {name: hook._replace(bundle=b"") for name, hook in configuration(VALIDATING).webhooks.items()}
+    lost = replace(FACTS, configurations={**FACTS.configurations, VALIDATING: ConfigurationFacts(VALIDATING, hooks)})
+    [problem] = evaluate_status(lost).problems
+    assert "no caBundle in pods.validate.tokenguard.svc and 5 more" in problem.text
+
+
+def test_namespaces_are_not_counted_without_a_configuration() -> None:
+    for found, state in ((None, RowState.ABSENT), (NotRead("403"), RowState.UNKNOWN)):
+        facts = replace(FACTS, configurations=dict.fromkeys(FACTS.configurations, found))
+        assert {row.name: row.state for row in evaluate_status(facts).rows}["namespaces"] is state

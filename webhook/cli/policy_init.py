@@ -13,7 +13,7 @@ from webhook.core.formatting import counted, plain
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.formatters.progress import Progress
-from webhook.scan.draft_policy import audiences_in_use, denied_in_use, draft_policy, shorten_list
+from webhook.scan.draft_policy import audiences_in_use, denied_in_use, draft_policy, mostly_denied, shorten_list
 from webhook.scan.options import ScanOptions
 from webhook.scan.report import ScanReport
 from webhook.scan.scanner import Scanner
@@ -58,7 +58,8 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
             raise click.ClickException(f"cannot draft a policy for this cluster: {problems}")
         report = scan(policy)
     denied = denied_in_use(report)
-    for line in _comments(current, report, denied):
+    result = f"still denies {shorten_list(map(plain, denied))}" if denied else "denies nothing that is in use"
+    for line in _comments(current, report, result):
         click.echo(f"# {line}")
     click.echo(text, nl=False)
     for unread in report.unread:
@@ -66,24 +67,36 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
         click.echo(
             f"{severity}: not read: {unread.resource}: {plain(unread.reason)}; missing: {unread.missing}", err=True
         )
+    if not sys.stdout.isatty():
+        click.echo(f"{_scanned(report)}; in mode enforce, the draft {result}", err=True)
     return 2 if any(unread.affects_decisions for unread in report.unread) else int(bool(denied))
 
 
-def _comments(current: ScanReport, report: ScanReport, denied: list[str]) -> list[str]:
-    """Return the lines above the draft; `current` is the report of the default policy, `report` that of the draft."""
+def _scanned(report: ScanReport) -> str:
     workloads, secrets = report.summary.workloads, report.summary.secrets
-    result = f"still denies {shorten_list(map(plain, denied))}" if denied else "denies nothing that is in use"
-    uses = audiences_in_use(current).items()
-    audiences = ", ".join(f"{plain(audience)} ({counted(count, 'workload')})" for audience, count in uses)
+    return f"scanned {counted(workloads.total, 'workload')} and {counted(secrets.total, 'legacy Secret')}"
+
+
+def _comments(current: ScanReport, report: ScanReport, result: str) -> list[str]:
+    """Return the lines above the draft; `current` is the report of the default policy, `report` that of the draft."""
+    missing = [
+        f"INCOMPLETE, not read: {plain(unread.resource)}" for unread in report.unread if unread.affects_decisions
+    ]
+    uses = [
+        f"  {plain(audience)}: {counted(counts.total(), 'workload')} in {shorten_list(map(plain, sorted(counts)))}"
+        for audience, counts in audiences_in_use(current).items()
+    ]
+    lenient = [
+        f"  {plain(namespace)}: {denied} of {counted(total, 'workload')} would be denied"
+        for namespace, (denied, total) in sorted(mostly_denied(current).items())
+    ]
     removable = sum(secret.removable for secret in report.legacy_secrets)
     return [
-        f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init.",
-        f"Scanned: {counted(workloads.total, 'workload')}, {counted(secrets.total, 'legacy Secret')}.",
-        f"In mode enforce it {result}. Review each override and exemption; audiences in use are allowed.",
-        *([f"Audiences in use: {audiences}"] if audiences else []),
-        *(
-            [f"Not exempt: {counted(removable, 'legacy Secret')} that are safe to delete; see tokenguard legacy list."]
-            if removable
-            else []
-        ),
-    ]
+        f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init: {_scanned(report)}.",
+        *missing,
+        f"In mode enforce it {result}. Review each audience, override and exemption.",
+        *(["Audiences in use, all of them allowed:", *uses] if uses else []),
+        *(["Namespaces with mode warn, in which nothing is denied or capped:", *lenient] if lenient else []),
+        *([f"Not exempt: {counted(removable, 'legacy Secret')} that are safe to delete; see tokenguard legacy list."]
+          if removable else []),
+    ]  # fmt: skip

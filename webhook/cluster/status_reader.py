@@ -54,6 +54,7 @@ from webhook.status.webhooks import MUTATING, VALIDATING
 _REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
 _MAX_SCRAPED_REPLICAS = 10
 _SAMPLE = re.compile(r"^tokenguard_(\w+?)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
+_FORBIDDEN = re.compile(r'(HTTP 403:) .* is forbidden: User ".*" cannot (\w+) resource "([\w./]+)".*', re.DOTALL)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ def _attempt(read: Callable[[], T | NotRead | None]) -> T | NotRead | None:
     except ApiError as error:
         if error.unreachable or error.status == 401:
             raise
-        return None if error.status == NOT_FOUND else NotRead(str(error))
+        return None if error.status == NOT_FOUND else NotRead(_FORBIDDEN.sub(r"\1 you may not \2 \3", str(error)))
 
 
 def _get(transport: Transport, path: str, kind: type[T], query: Mapping[str, str] | None = None) -> T:

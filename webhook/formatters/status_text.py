@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from webhook.core.formatting import counted
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.status.report import RowState, StatusReport
 
@@ -17,16 +16,15 @@ _COLOURS = {RowState.OK: 32, RowState.NOTE: 33, RowState.PROBLEM: 31}
 
 
 def format_report(report: StatusReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
-    """Yield a line for each part, and then what is wrong with the command that repairs it."""
-    count = sum(not problem.is_note for problem in report.problems)
-    verdict = "protected" if report.is_protected else f"NOT PROTECTED: {counted(count, 'problem')}"
-    yield f"tokenguard in namespace {report.namespace}: {verdict}"
+    """Yield a line for each part, with the numbers of its problems, and then these with their fixes."""
+    yield f"tokenguard in namespace {report.namespace}: {report.verdict}"
     yield ""
     for row in report.rows:
         mark = f"{_MARKS[row.state]:<4}"
         if options.colour and row.state in _COLOURS:
             mark = f"\033[{_COLOURS[row.state]}m{mark}\033[0m"
-        yield f"  {mark}  {row.name:<11}  {row.summary}"
+        numbers = ", ".join(str(report.problems.index(problem) + 1) for problem in row.problems)
+        yield f"  {mark}  {row.name:<11}  {row.summary}{f' [{numbers}]' if numbers else ''}"
     if report.problems:
         yield ""
     for number, problem in enumerate(report.problems, 1):

@@ -31,15 +31,16 @@ class _Denials:
                 self.titles.setdefault(key, set()).add(title)
 
 
-def audiences_in_use(report: ScanReport) -> dict[str, int]:
-    """Return how many workloads use each audience but the API server's, the most used first.
+def audiences_in_use(report: ScanReport) -> dict[str, Counter[str]]:
+    """Return how many workloads of each namespace use each audience but the API server's, the most used first.
 
     A template counts even if no pod of it runs: that of a CronJob creates the next one.
     """
-    counts: Counter[str] = Counter()
+    uses: dict[str, Counter[str]] = {}
     for workload in report.workloads:
-        counts.update({token.audience for group in workload.groups for token in group.tokens if token.audience})
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        for audience in {token.audience for group in workload.groups for token in group.tokens if token.audience}:
+            uses.setdefault(audience, Counter())[workload.namespace] += 1
+    return dict(sorted(uses.items(), key=lambda item: (-item[1].total(), item[0])))
 
 
 def denied_in_use(report: ScanReport) -> list[str]:
@@ -67,7 +68,7 @@ def draft_policy(report: ScanReport, until: dt.date) -> dict[str, Any]:
     document: dict[str, Any] = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}
     if audiences := audiences_in_use(report):
         document["tokens"] = {"audiences": {"allowed": [*audiences]}}
-    lenient = sorted(_mostly_denied(report))
+    lenient = sorted(mostly_denied(report))
     if lenient:
         document["overrides"] = [{"namespaces": lenient, "mode": "warn"}]
     if exemptions := [*_exemptions(_denials(report, frozenset(lenient)), report.time.date(), until)]:
@@ -75,10 +76,15 @@ def draft_policy(report: ScanReport, until: dt.date) -> dict[str, Any]:
     return document
 
 
-def _mostly_denied(report: ScanReport) -> Iterator[str]:
+def mostly_denied(report: ScanReport) -> dict[str, tuple[int, int]]:
+    """Return the namespaces for which the draft only warns, with the workloads that would be denied, and all."""
     total = Counter(workload.namespace for workload in report.workloads)
     denied = Counter(workload.namespace for workload in report.workloads if workload.outcome is Outcome.DENIED)
-    return (name for name, count in denied.items() if count >= _MIN_DENIED and 2 * count >= total[name])
+    return {
+        name: (count, total[name])
+        for name, count in denied.items()
+        if count >= _MIN_DENIED and 2 * count >= total[name]
+    }
 
 
 def _denials(report: ScanReport, lenient: frozenset[str]) -> _Denials:

@@ -139,6 +139,11 @@ class ClusterFacts:
     backstop: BackstopFacts | NotRead | None
 
     @property
+    def has_ready_replica(self) -> bool:
+        """Whether a replica is ready, or this is not known."""
+        return isinstance(self.replicas, NotRead) or bool(self.replicas and self.replicas.ready)
+
+    @property
     def install_command(self) -> str:
         """The command that creates what is missing again, as far as it is known how tokenguard was installed."""
         if isinstance(self.replicas, ReplicaFacts) and self.replicas.helm_release:

@@ -19,16 +19,19 @@ from webhook.status.facts import (
 )
 from webhook.status.probe import PROBE_NAMESPACE, ProbeResult
 from webhook.status.report import RowState, StatusProblem, StatusReport, StatusRow, build_row, unread_row
-from webhook.status.webhooks import MUTATING, VALIDATING, configuration_row, namespaces_row
+from webhook.status.webhooks import MUTATING, VALIDATING, configuration_row, names_of, namespaces_row
 
 _MAX_LISTED = 5
+_EMERGENCY_EXIT = (
+    "kubectl delete validatingwebhookconfiguration tokenguard && kubectl delete mutatingwebhookconfiguration tokenguard"
+)
 _RENEWAL_MARGIN = dt.timedelta(days=9)
 
 
 def evaluate_status(facts: ClusterFacts) -> StatusReport:
     """Return the status that follows from the facts; a single row if nothing of tokenguard is there."""
-    if facts.replicas is None and facts.policy is None and not any(facts.configurations.values()):
-        return StatusReport(facts.namespace, (_not_installed_row(facts),))
+    if missing := _not_installed(facts):
+        return StatusReport(facts.namespace, (missing,))
     return StatusReport(
         facts.namespace,
         (
@@ -45,9 +48,29 @@ def evaluate_status(facts: ClusterFacts) -> StatusReport:
     )
 
 
-def _not_installed_row(facts: ClusterFacts) -> StatusRow:
-    text = f"tokenguard is not installed in namespace {facts.namespace}; if it is in another one: --own-namespace"
-    problem = StatusProblem(text, "see docs/install.md")
+def _not_installed(facts: ClusterFacts) -> StatusRow | None:
+    """Return the only row if nothing of tokenguard is in the namespace, and no webhook calls it there."""
+    configurations = facts.configurations.values()
+    webhooks = [
+        hook for found in configurations if isinstance(found, ConfigurationFacts) for hook in found.webhooks.values()
+    ]
+    targets = sorted({hook.target for hook in webhooks if hook.target})
+    if (
+        facts.replicas is not None
+        or facts.policy is not None
+        or any(isinstance(found, NotRead) for found in configurations)
+        or f"{facts.namespace}/tokenguard" in targets
+    ):
+        return None
+    text = f"tokenguard is not installed in namespace {facts.namespace}"
+    if targets:
+        other = targets[0].partition("/")[0]
+        problem = StatusProblem(
+            f"{text}: its webhook configurations call Service {targets[0]}",
+            f"tokenguard status --own-namespace {other}",
+        )
+    else:
+        problem = StatusProblem(f"{text}; if it is in another one: --own-namespace", "see docs/install.md")
     return build_row("installed", "no", (problem,))
 
 
@@ -114,13 +137,16 @@ def _trust_problems(facts: ClusterFacts, chain: tuple[Certificate, ...]) -> Iter
     for found in facts.configurations.values():
         if not isinstance(found, ConfigurationFacts):
             continue
+        names: dict[str, list[str]] = {}
         for webhook in found.webhooks.values():
             reason = webhook.bundle and verification_error(chain, webhook.bundle, webhook.host, time)
             if reason:
-                text = f"{found}: caBundle of {webhook.name} does not match the certificate: {reason}"
-                yield StatusProblem(
-                    text, "tokenguard certs status, and kubectl logs of a replica: it repairs its own caBundle"
-                )
+                names.setdefault(reason, []).append(webhook.name)
+        for reason, webhooks in names.items():
+            text = f"{found}: caBundle of {names_of(webhooks)} does not match the certificate: {reason}"
+            yield StatusProblem(
+                text, "tokenguard certs status, and kubectl logs of a replica: it repairs its own caBundle"
+            )
 
 
 def _certificate_of_replicas(facts: ClusterFacts, unread: NotRead) -> StatusRow:
@@ -188,16 +214,20 @@ def probe_row(facts: ClusterFacts) -> StatusRow:
     """Return the row of the probe: what the API server answered now, and when the replicas' own succeeded last."""
     found, name = facts.probe, "probe"
     last = _last_success(facts)
-    if isinstance(found, NotRead):
-        summary = "; ".join(filter(None, (last, f"not probed now: {found.reason}")))
+    if found is None or isinstance(found, NotRead):
+        reason = "no valid policy is known" if found is None else found.reason
+        summary = "; ".join(filter(None, (last, f"not probed now: {reason}")))
+        if _rejects_pods(facts):
+            why = "no replica is ready, and the failurePolicy of the webhook for pods is Fail"
+            return build_row(name, summary, (_blocked(why),))
         return StatusRow(name, summary, RowState.OK if last else RowState.UNKNOWN)
-    if found is None:
-        return StatusRow(name, last or "not probed: no valid policy is known", RowState.UNKNOWN)
-    problems = []
+    problems: list[StatusProblem] = []
     logs = f"kubectl logs -n {facts.namespace} -l app.kubernetes.io/name=tokenguard --tail=-1; see the other problems"
     for finding in found.findings:
         text = f"dry run in namespace {found.namespace}: pod {finding.pod}: {finding.reason}"
-        if finding.result in {ProbeResult.NOT_ENFORCED, ProbeResult.UNREACHABLE}:
+        if finding.result is ProbeResult.UNREACHABLE:
+            problems[:0] = [] if any(problem.blocks_pods for problem in problems) else [_blocked(text)]
+        elif finding.result is ProbeResult.NOT_ENFORCED:
             problems.append(StatusProblem(text, logs))
         elif finding.reason:
             problems.append(StatusProblem(text, is_note=True))
@@ -206,6 +236,18 @@ def probe_row(facts: ClusterFacts) -> StatusRow:
         problems.append(StatusProblem(text, facts.install_command, is_note=True))
     results = ", ".join(f"{finding.pod} {finding.result}" for finding in found.findings)
     return build_row(name, "; ".join(filter(None, (f"now: {results}", last))), tuple(problems))
+
+
+def _rejects_pods(facts: ClusterFacts) -> bool:
+    """Return whether the API server rejects every pod, as it can call no replica."""
+    found = facts.configurations[VALIDATING]
+    webhook = found.webhooks.get("pods.validate.tokenguard.svc") if isinstance(found, ConfigurationFacts) else None
+    return webhook is not None and webhook.failure_policy == "Fail" and not facts.has_ready_replica
+
+
+def _blocked(reason: str) -> StatusProblem:
+    text = f"no pod can be created, except in excluded namespaces: {reason}"
+    return StatusProblem(text, f"solve the other problems; or turn tokenguard off: {_EMERGENCY_EXIT}", blocks_pods=True)
 
 
 def _last_success(facts: ClusterFacts) -> str:

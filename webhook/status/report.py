@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from webhook.core.formatting import FastStrEnum
+from webhook.core.formatting import FastStrEnum, counted
 
 
 class RowState(FastStrEnum):
@@ -17,11 +17,12 @@ class RowState(FastStrEnum):
 
 @dataclass(frozen=True)
 class StatusProblem:
-    """What is wrong, and what to do; `is_note` does not leave pods unprotected."""
+    """What is wrong, and what to do; `is_note` does not leave pods unprotected, `blocks_pods`: none can be created."""
 
     text: str
     fix: str = ""
     is_note: bool = False
+    blocks_pods: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,23 @@ class StatusReport:
 
     @property
     def problems(self) -> tuple[StatusProblem, ...]:
-        """What is wrong with any part; what leaves pods unprotected comes first."""
+        """What is wrong with any part: first what blocks pods, then what leaves them unprotected."""
         problems = [problem for row in self.rows for problem in row.problems]
-        return tuple(sorted(problems, key=lambda problem: problem.is_note))
+        return tuple(sorted(problems, key=lambda problem: (not problem.blocks_pods, problem.is_note)))
+
+    @property
+    def verdict(self) -> str:
+        """The answer in a few words, with the number of problems and of parts that could not be read."""
+        problems = [problem for problem in self.problems if not problem.is_note]
+        if self.is_unknown:
+            return "UNKNOWN: nothing could be read"
+        verdict = "protected" if self.is_protected else "NOT PROTECTED"
+        if any(problem.blocks_pods for problem in problems):
+            verdict = "NO POD CAN BE CREATED"
+        unread = sum(row.state is RowState.UNKNOWN for row in self.rows)
+        counts = [counted(len(problems), "problem")] if problems else []
+        counts += [f"{counted(unread, 'part')} not read"] if unread else []
+        return f"{verdict}: {', '.join(counts)}" if counts else verdict
 
     @property
     def is_protected(self) -> bool:

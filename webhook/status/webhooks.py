@@ -1,13 +1,13 @@
 """Whether the webhook configurations are as the manifests have them, and which namespaces they exclude."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from webhook.core.exclusions import SYSTEM_NAMESPACE
 from webhook.core.formatting import counted, listing
 from webhook.core.webhook_namespaces import NAME_LABEL, Requirement, names_in_condition
 from webhook.status.facts import ClusterFacts, ConfigurationFacts, NotRead, WebhookFacts
-from webhook.status.report import StatusProblem, StatusRow, build_row, unread_row
+from webhook.status.report import RowState, StatusProblem, StatusRow, build_row, unread_row
 
 MUTATING, VALIDATING = "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"
 _WRITTEN = ("CREATE", "UPDATE")
@@ -44,16 +44,18 @@ def configuration_row(facts: ClusterFacts, kind: str) -> StatusRow:
         return unread_row(name, found.reason)
     if found is None:
         effect = "no token is capped or injected" if kind == MUTATING else "nothing is denied"
-        return build_row(
-            name,
-            "does not exist",
-            (StatusProblem(f"{kind}/tokenguard does not exist: {effect}", facts.install_command),),
+        fix = (
+            facts.install_command
+            if facts.has_ready_replica
+            else f"repair the replicas first; then {facts.install_command}"
         )
-    problems = tuple(_problems(found, facts.namespace, facts.install_command))
+        return build_row(name, "does not exist", (StatusProblem(f"{kind}/tokenguard does not exist: {effect}", fix),))
+    problems = tuple(_problems(found, facts))
     return build_row(name, f"{counted(len(found.webhooks), 'webhook')}{'' if problems else ', as shipped'}", problems)
 
 
-def _problems(found: ConfigurationFacts, namespace: str, install: str) -> Iterator[StatusProblem]:
+def _problems(found: ConfigurationFacts, facts: ClusterFacts) -> Iterator[StatusProblem]:
+    install = facts.install_command
     for name, (failure_policy, rules) in SHIPPED[found.kind].items():
         webhook = found.webhooks.get(name)
         is_note = bool(_OPTIONAL.match(name))
@@ -65,11 +67,35 @@ def _problems(found: ConfigurationFacts, namespace: str, install: str) -> Iterat
         if missing:
             what = ", ".join(sorted(f"{operation} of {resource}" for resource, operation in missing))
             yield StatusProblem(f"{found}: {name} is not called for {what}", install, is_note)
-        yield from _setting_problems(found, webhook, failure_policy, namespace, install)
+        yield from _setting_problems(found, webhook, failure_policy, install)
+    shipped = [found.webhooks[name] for name in SHIPPED[found.kind] if name in found.webhooks]
+    yield from _target_problems(found, shipped, facts)
+    if missing_bundle := [webhook.name for webhook in shipped if not webhook.bundle]:
+        fix = "tokenguard certs status" if facts.has_ready_replica else "repair the replicas: each writes the caBundle"
+        yield StatusProblem(f"{found}: no caBundle in {names_of(missing_bundle)}", fix)
+
+
+def _target_problems(
+    found: ConfigurationFacts, shipped: list[WebhookFacts], facts: ClusterFacts
+) -> Iterator[StatusProblem]:
+    """Yield a problem for each other Service that webhooks call."""
+    own = f"{facts.namespace}/tokenguard"
+    for target in sorted({webhook.target for webhook in shipped} - {own, ""}):
+        names = names_of([webhook.name for webhook in shipped if webhook.target == target])
+        fix = facts.install_command
+        if target.endswith("/tokenguard"):
+            other = target.removesuffix("/tokenguard")
+            fix = f"if tokenguard is in namespace {other}: tokenguard status --own-namespace {other}; else {fix}"
+        yield StatusProblem(f"{found}: Service {target} is called, not {own}, by {names}", fix)
+
+
+def names_of(webhooks: Sequence[str]) -> str:
+    """Return the first name, and how many more there are."""
+    return webhooks[0] + (f" and {len(webhooks) - 1} more" if len(webhooks) > 1 else "")
 
 
 def _setting_problems(
-    found: ConfigurationFacts, webhook: WebhookFacts, failure_policy: str, namespace: str, install: str
+    found: ConfigurationFacts, webhook: WebhookFacts, failure_policy: str, install: str
 ) -> Iterator[StatusProblem]:
     name = webhook.name
     if webhook.failure_policy != failure_policy:
@@ -78,10 +104,6 @@ def _setting_problems(
         yield StatusProblem(text, is_note=True)
     if webhook.has_object_selector:
         yield StatusProblem(f"{found}: {name} has an objectSelector: authors evade it by a label", install)
-    if webhook.target not in (f"{namespace}/tokenguard", ""):
-        yield StatusProblem(f"{found}: {name} calls Service {webhook.target}, not {namespace}/tokenguard", install)
-    if not webhook.bundle:
-        yield StatusProblem(f"{found}: {name} has no caBundle", "tokenguard certs status")
     for condition, _ in webhook.conditions:
         if condition not in CONDITIONS | {_EXCLUDED_BY_CONDITION}:
             yield StatusProblem(
@@ -105,6 +127,10 @@ def namespaces_row(facts: ClusterFacts) -> StatusRow:
     ]
     if isinstance(facts.namespaces, NotRead):
         return unread_row(name, facts.namespaces.reason)
+    if not configurations:
+        if any(facts.configurations.values()):
+            return StatusRow(name, "unknown: the webhook configurations were not read", RowState.UNKNOWN)
+        return StatusRow(name, "none evaluated: no webhook configuration", RowState.ABSENT)
     by_name, by_label = set[str](), dict[str, str]()
     for namespace, labels in facts.namespaces.items():
         for webhook in webhooks:

@@ -1,0 +1,45 @@
+"""The `policy init` command: what it prints around the draft, and its exit status. The draft is in `tests/scan`."""
+
+import pytest
+from click.testing import CliRunner
+
+from tests.cli.list_server import configured, serve_lists
+from webhook.cli import main
+
+TOKEN = {"serviceAccountToken": {"path": "t", "audience": "minio", "expirationSeconds": 900}}
+SPEC = {"containers": [{"name": "app", "image": "app"}], "volumes": [{"name": "t", "projected": {"sources": [TOKEN]}}]}
+NIGHTLY = {
+    "metadata": {"name": "nightly", "namespace": "shop"},
+    "spec": {"jobTemplate": {"spec": {"template": {"spec": SPEC}}}},
+}
+
+
+@pytest.fixture
+def api():
+    with serve_lists() as server:
+        server.answers = {"/apis/batch/v1/cronjobs": (200, [NIGHTLY])}
+        yield server
+
+
+@pytest.fixture
+def init(api, tmp_path):
+    kubeconfig = configured(tmp_path / "kubeconfig", here=f"http://127.0.0.1:{api.server_port}")
+    return lambda: CliRunner().invoke(main, ["policy", "init", "--kubeconfig", str(kubeconfig)])
+
+
+def test_audiences_are_commented_with_their_namespaces(init) -> None:
+    done = init()
+    assert done.exit_code == 0
+    assert "#   minio: 1 workload in shop\n" in done.stdout
+    assert "\n    allowed:\n    - minio\n" in done.stdout
+    assert done.stderr == (
+        "scanned 1 workload and 0 legacy Secrets; in mode enforce, the draft denies nothing that is in use\n"
+    )
+
+
+def test_draft_of_what_could_not_be_read_is_incomplete(api, init) -> None:
+    api.answers["/api/v1/secrets"] = (403, [])
+    done = init()
+    assert done.exit_code == 2
+    assert "\n# INCOMPLETE, not read: " in done.stdout
+    assert "error: not read: " in done.stderr
