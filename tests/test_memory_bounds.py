@@ -65,6 +65,7 @@ OF_A_SHORT_LIFE = {
     "webhook/cluster/legacy_writer.py::_Metadata": "one answer to a command",
     "webhook/cluster/workload_reader.py::": "a migration's",
     "webhook/cluster/certificates/status.py::": "of one command",
+    "webhook/pki/rotation.py::StoredCertificates": "of one look at the Secret",
     "webhook/cluster/custom_kinds.py::_Group": "one list of kinds, while it is read",
 }
 FIXED = {

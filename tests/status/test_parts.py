@@ -282,7 +282,7 @@ def test_rejected_pods_are_the_first_problem_with_the_way_out(probe) -> None:
     assert evaluate_status(ignored).verdict.startswith("NOT PROTECTED")
 
 
-def test_missing_configuration_is_not_to_be_created_without_a_replica() -> None:
+def test_missing_configuration_needs_a_replica_first() -> None:
     lost = replace(FACTS, replicas=ReplicaFacts(2, 0), configurations={**FACTS.configurations, VALIDATING: None})
     [fix] = [problem.fix for problem in evaluate_status(lost).problems if "does not exist" in problem.text]
     assert fix.startswith("repair the replicas first; then kubectl apply -k")
