@@ -40,19 +40,20 @@ def test_migrate_of_manifests_writes_checklist_and_patches(run, tmp_path) -> Non
     done = run(OLD, web())
     folder = tmp_path / "out/shop"
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout == f"shop: 1 workload, 1 patch: {folder}/README.md\nfiles: 3 written\n"
+    start = f"start with {tmp_path}/out/README.md"
+    assert done.stdout == f"shop: 1 workload to change: {folder}/README.md\nfiles: 4 written; {start}\n"
     assert sorted(file.name for file in folder.iterdir()) == ["README.md", "deployment-web.yaml", "kustomization.yaml"]
     assert not any(SECRET_VALUE in file.read_text() for file in folder.iterdir())
-    assert run(OLD, web()).stdout.endswith("files: 3 unchanged\n")
+    assert run(OLD, web()).stdout.endswith(f"files: 4 unchanged; {start}\n")
 
 
 def test_migrate_without_references_exits_0(run, tmp_path) -> None:
     assert run(OLD, web()).returncode == 1
     done = run(OLD, web(container={"name": "main"}))
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "files: 1 written, 2 removed")
-    assert "shop: nothing refers to its legacy Secrets: " in done.stdout
-    assert "No workload and no ServiceAccount here names one of these Secrets." in readme(tmp_path)
-    assert "tokenguard legacy disable shop/old" in readme(tmp_path)
+    assert (done.returncode, "files: 2 written, 2 removed; " in done.stdout) == (0, True)
+    assert "shop: nothing in these manifests refers to its legacy Secrets: " in done.stdout
+    assert "None of these manifests names one of the Secrets." in readme(tmp_path)
+    assert "tokenguard legacy disable --reason 'migrated to projected tokens' shop/old\n" in readme(tmp_path)
 
 
 def test_migrate_without_legacy_secrets_names_objects(run, tmp_path) -> None:
@@ -84,7 +85,7 @@ def service_account(**lists: str):
 def test_account_in_two_manifests_is_written_once(run, tmp_path) -> None:
     done = run(OLD, service_account(secrets="old"), service_account(secrets="old"), service_account())
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.startswith("shop: 0 workloads, 1 ServiceAccount, 1 patch: ")
+    assert done.stdout.startswith("shop: 1 ServiceAccount to change: ")
     assert (tmp_path / "out/shop/kustomization.yaml").read_text().count("path: ") == 1
     assert readme(tmp_path).count("Remove `old` from `secrets`") == 1
 
@@ -96,7 +97,7 @@ def test_account_in_two_manifests_has_the_secrets_of_both(run, tmp_path) -> None
 
 def test_workload_in_two_manifests_is_planned_once_if_equal(run, tmp_path) -> None:
     done = run(OLD, web(), web(labels={"track": "canary"}))
-    assert (done.returncode, done.stdout.startswith("shop: 1 workload, 1 patch: ")) == (1, True)
+    assert (done.returncode, done.stdout.startswith("shop: 1 workload to change: ")) == (1, True)
     clean = web(container={"name": "main"})
     done = run(OLD, clean, web())
     file = f"{tmp_path}/objects.yaml"
@@ -108,22 +109,159 @@ def test_workload_in_two_manifests_is_planned_once_if_equal(run, tmp_path) -> No
 def test_migrate_with_an_unreadable_manifest_exits_2(run, tmp_path) -> None:
     run(OLD, web())
     (tmp_path / "bad.yaml").write_text("kind: [")
-    done = run(OLD, flags=[str(tmp_path / "bad.yaml")])
+    done = run(OLD, web(container={"name": "main"}), flags=[str(tmp_path / "bad.yaml")])
     assert (done.returncode, "bad.yaml:" in done.stderr) == (2, True)
     assert (tmp_path / "out/shop/deployment-web.yaml").exists()
     assert "so workloads may be missing here" in readme(tmp_path)
 
 
-def test_migrate_of_manifests_takes_one_namespace(run) -> None:
-    for flags in (["-n", "a", "-n", "b"], ["-n", "team-*"]):
-        done = run(OLD, flags=flags)
-        assert (done.returncode, "with PATH, --namespace is the one namespace of objects" in done.stderr) == (2, True)
+def placed(found, namespace: str = ""):
+    """Return an object in another namespace; without a name it names none, as in the source of an overlay."""
+    metadata = {key: value for key, value in found["metadata"].items() if key != "namespace"}
+    return {**found, "metadata": {**metadata, **({"namespace": namespace} if namespace else {})}}
+
+
+@pytest.mark.parametrize("flags", [[], ["-n", "shop", "-n", "other"], ["-n", "sh*"]], ids=["none", "two", "a glob"])
+def test_migrate_of_objects_without_a_namespace_is_an_error(run, tmp_path, flags) -> None:
+    done = run(OLD, placed(web()), placed(service_account()), flags=flags)
+    place = f"{tmp_path}/objects.yaml:4"
+    assert done.returncode == 2
+    assert f"2 objects name no namespace: Deployment/web ({place}) and others; name the one they are" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_migrate_puts_objects_into_the_given_namespace(run, tmp_path) -> None:
+    done = run(OLD, placed(web()), flags=["-n", "shop"])
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "| `old` | `app` | unknown use | Deployment/web |" in readme(tmp_path)
+
+
+def test_migrate_of_other_objects_needs_no_namespace(run) -> None:
+    others = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": "plain"}}
+    assert run(OLD, web(), others).returncode == 1
+
+
+def test_migrate_plans_only_the_namespaces_of_its_manifests(run, tmp_path) -> None:
+    elsewhere = [
+        placed(OLD, "ci"),
+        placed(OLD, "data"),
+        {**placed(OLD, "ci"), "metadata": {"name": "b", "namespace": "ci"}},
+    ]
+    (tmp_path / "out/ci").mkdir(parents=True)
+    done = run(OLD, web(), *elsewhere)
+    why = "because no workload of these namespaces is among the manifests"
+    assert done.stdout.splitlines()[1] == f"not planned: 3 legacy Secrets in ci, data, {why}"
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["README.md", "ci", "shop"]
+    index = (tmp_path / "out/README.md").read_text()
+    assert "- `ci`: 2 legacy Secrets\n- `data`: 1 legacy Secret\n" in index
+    assert "Made from manifests: 1 workload of this namespace was read." in readme(tmp_path)
+
+
+def test_migrate_of_manifests_keeps_what_it_does_not_plan(run, tmp_path) -> None:
+    assert run(OLD, web(), placed(OLD, "ci"), placed(web(), "ci")).returncode == 1
+    assert run(OLD, web(), placed(OLD, "ci")).returncode == 1
+    assert (tmp_path / "out/ci/deployment-web.yaml").exists()
+    assert "\n- [ci](ci/README.md)\n" in (tmp_path / "out/README.md").read_text()
+    assert run(OLD, web(), placed(web(), "ci")).returncode == 1  # ci has no legacy Secret left
+    assert not (tmp_path / "out/ci").exists()
+
+
+def test_namespace_of_migrate_selects_among_manifests(run, tmp_path) -> None:
+    done = run(OLD, web(), placed(OLD, "ci"), placed(web(), "ci"), flags=["-n", "ci"])
+    assert (done.returncode, done.stdout.startswith("ci: 1 workload to change: ")) == (1, True)
+    assert not (tmp_path / "out/shop").exists()
+
+
+def test_migrate_of_secrets_without_workloads_is_an_error(run, tmp_path) -> None:
+    done = run(OLD)
+    assert (done.returncode, "no workload among the manifests; pass the workloads" in done.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_misspelt_namespace_of_migrate_is_an_error(run) -> None:
+    namespaces = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in ("kube-system", "shop")
+    ]
+    done = run(OLD, placed(web()), *namespaces, flags=["-n", "shopp"])
+    assert (done.returncode, '"shopp": no such namespace; did you mean "shop"?' in done.stderr) == (2, True)
+
+
+def recorded_use(last_used: str = "", invalid_since: str = ""):
+    labels = {"legacy-token-last-used": last_used, "legacy-token-invalid-since": invalid_since}
+    given = {f"kubernetes.io/{key}": value for key, value in labels.items() if value}
+    return {**OLD, "metadata": {**OLD["metadata"], "labels": given, "creationTimestamp": "2024-01-05T08:00:00Z"}}
+
+
+TRACKING = {
+    "apiVersion": "v1", "kind": "ConfigMap", "data": {"since": "2025-01-15"},
+    "metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking", "namespace": "kube-system"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("objects", "expected"),
+    [
+        ([recorded_use("2026-11-25")], "last used 2026-11-25"),
+        ([recorded_use("2026-11-25"), OLD], "last used 2026-11-25"),
+        ([recorded_use()], "unknown use"),
+        ([recorded_use(), TRACKING], "no use recorded since 2025-01-15"),
+        ([recorded_use("2026-11-25", "2026-11-26")], "last used 2026-11-25; disabled since 2026-11-26"),
+    ],
+    ids=["used", "used, and again in Git", "not tracked", "unused", "disabled"],
+)
+def test_checklist_of_manifests_has_the_recorded_uses(run, tmp_path, objects, expected: str) -> None:
+    assert run(*objects, web()).returncode == 1
+    assert f"| `old` | `app` | {expected} | Deployment/web |" in readme(tmp_path)
+    assert ("tokenguard legacy delete shop/old" in readme(tmp_path)) is ("disabled" in expected)
+
+
+def test_one_command_disables_the_secrets_of_a_namespace(run, tmp_path) -> None:
+    unused = [legacy_secret(f"preview-{number}-token") for number in range(9)]
+    assert run(OLD, *unused, web()).returncode == 1
+    section = readme(tmp_path).partition("\n## Disable the Secrets\n")[2]
+    assert section.count("- [ ] ") == section.count("```sh") == 2
+    assert "- [ ] Disable 9 Secrets that no workload among the manifests names." in section
+    assert "- [ ] Disable 1 Secret when no workload names it any more." in section
+    words = " ".join(section.replace("\\\n", " ").split())
+    assert all(f" shop/preview-{number}-token " in words for number in range(9))
+    assert max(map(len, section.partition("```sh")[2].splitlines())) < 110
+
+
+def test_patch_has_file_modes_in_octal(run, tmp_path) -> None:
+    found = web(
+        container={"name": "main", "volumeMounts": [{"name": "t", "mountPath": "/etc/token", "subPath": "token"}]}
+    )
+    volume = {"name": "t", "secret": {"secretName": "old", "defaultMode": 288}}
+    found["spec"]["template"]["spec"]["volumes"] = [volume]
+    assert run(OLD, found).returncode == 1
+    assert "defaultMode: 0440\n" in (tmp_path / "out/shop/deployment-web.yaml").read_text()
+    assert "or make `/etc/token` a symbolic link to it in the image" in readme(tmp_path)
+
+
+def test_index_says_for_whom_each_folder_is(run, tmp_path) -> None:
+    labels = {"team": "shop", "kubernetes.io/metadata.name": "shop"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}
+    other = web(account="other", annotations={"meta.helm.sh/release-name": "shop"})
+    clean = placed(web(container={"name": "main"}), "done")
+    assert run(namespace, OLD, other, placed(OLD, "done"), clean).returncode == 1
+    change = "1 workload to change; 1 needs more than a patch"
+    row = f"| [shop](shop/README.md) | `team=shop` | Helm release shop | {change} | 1 |"
+    index = (tmp_path / "out/README.md").read_text()
+    assert row in index
+    assert index.index(row) < index.index("| [done](done/README.md) |")
+
+
+def test_index_of_another_program_is_kept(run, tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/README.md").write_text("ours\n")
+    done = run(OLD, web())
+    assert (done.returncode, f"{tmp_path}/out/README.md: kept" in done.stderr) == (2, True)
 
 
 def test_migrate_into_a_file_is_an_error(run, tmp_path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/shop").write_text("a file")
-    done = run(OLD)
+    done = run(OLD, web())
     assert (done.returncode, f"{tmp_path}/out/shop" in done.stderr.splitlines()[0]) == (2, True)
 
 
@@ -174,7 +312,11 @@ def test_checklist_has_the_steps_of_each_kind(run, tmp_path, kind: str, expected
 def test_hostile_names_stay_in_folder_and_are_no_markup(run, tmp_path) -> None:
     hostile = workload("Deployment", "../../x`<b>|\n## y", {"serviceAccountName": "app", "containers": [CONTAINER]})
     assert run(OLD, hostile).returncode == 1
-    assert all(file.parent == tmp_path / "out/shop" for file in (tmp_path / "out").rglob("*") if file.is_file())
+    assert all(
+        file.parent in (tmp_path / "out", tmp_path / "out/shop")
+        for file in (tmp_path / "out").rglob("*")
+        if file.is_file()
+    )
     assert "\n## y" not in readme(tmp_path)
     assert r"\<b\>" in readme(tmp_path)
 
@@ -220,8 +362,28 @@ def test_migrate_of_a_cluster_removes_finished_namespaces(run_in_cluster, api, t
     assert run_in_cluster("-n", "other*").returncode == 0
     assert (tmp_path / "out/shop").exists()
     done = run_in_cluster()
-    assert (done.returncode, done.stdout) == (0, "no legacy Secrets\nfiles: 3 removed\n")
-    assert not (tmp_path / "out/shop").exists()
+    assert (done.returncode, done.stdout) == (0, "no legacy Secrets\nfiles: 4 removed\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_migrate_without_right_to_secrets_writes_nothing(run_in_cluster, api, tmp_path) -> None:
+    api.answers["/api/v1/secrets"] = (403, [])
+    done = run_in_cluster()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: cannot read secrets: " in done.stderr
+    assert "error: nothing was written: without the legacy Secrets there is no plan" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_migrate_of_a_namespace_keeps_the_others_in_the_index(run_in_cluster, api, tmp_path) -> None:
+    [old] = api.answers["/api/v1/secrets"][1]
+    api.answers["/api/v1/secrets"] = (200, [old, placed(old, "other")])
+    assert run_in_cluster().returncode == 1
+    assert "| [other](other/README.md) |" in (tmp_path / "out/README.md").read_text()
+    api.answers["/api/v1/namespaces/shop/secrets"] = (200, [old])
+    api.answers["/api/v1/namespaces/shop"] = (200, {"metadata": {"name": "shop"}})
+    run_in_cluster("-n", "shop")
+    assert "\n- [other](other/README.md)\n" in (tmp_path / "out/README.md").read_text()
 
 
 def test_migrate_of_a_part_of_the_cluster_exits_2(run_in_cluster, api, tmp_path) -> None:

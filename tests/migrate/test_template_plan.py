@@ -4,7 +4,7 @@ import pytest
 
 from tests.migrate.planning import planned
 from tests.migrate.workloads import workload
-from webhook.core.json_patch import Append, Put
+from webhook.core.json_patch import Append, Put, Remove
 from webhook.migrate.plan_builder import Reason
 
 TOKENS = {"app-token": "app", "robot-token": "robot", "nobody": ""}
@@ -65,11 +65,11 @@ def test_reference_without_equivalent_is_left_to_a_person(container, volumes, re
     assert (plan.edits, plan.changes) == ((), ())
 
 
-def test_image_pull_secret_is_left_to_a_person() -> None:
+def test_image_pull_secret_is_removed() -> None:
     plan = plan_of(imagePullSecrets=[{"name": "registry"}, {"name": "app-token"}])
-    assert [(left.path, left.reason) for left in plan.manual] == [
-        ("spec.template.spec.imagePullSecrets[1]", Reason.IMAGE_PULL)
-    ]
+    assert plan.edits == (Remove("/spec/imagePullSecrets/1"),)
+    assert [change.path for change in plan.changes] == ["spec.template.spec.imagePullSecrets[1]"]
+    assert (plan.manual, plan.adds_tokens) == ((), False)
 
 
 def test_variable_with_the_token_becomes_the_path_of_a_file() -> None:

@@ -94,7 +94,7 @@ def scan_cluster(transport: Transport, request: ScanRequest, policies: GivenPoli
         own_namespace = request.own_namespace if is_given("own_namespace") else configmap.partition("/")[0]
         snapshot = reader.snapshot(own_namespace, request.api_audiences)
         if snapshot.all_namespaces and snapshot.namespaces:
-            _require_matches(namespaces, snapshot.namespaces)
+            require_matches(namespaces, snapshot.namespaces)
         options = ScanOptions(
             policy=current,
             policy_origin=origin,
@@ -117,7 +117,7 @@ def is_given(parameter: str) -> bool:
     return click.get_current_context().get_parameter_source(parameter) != ParameterSource.DEFAULT
 
 
-def _require_matches(globs: Iterable[str], namespaces: Collection[str]) -> None:
+def require_matches(globs: Iterable[str], namespaces: Collection[str]) -> None:
     """Fail if a glob matches no namespace: an empty scan must not look clean."""
     for glob in globs:
         if not any(glob_matches(glob, namespace) for namespace in namespaces):

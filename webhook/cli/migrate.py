@@ -3,7 +3,7 @@
 import datetime as dt
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,26 +11,31 @@ import click
 
 from webhook.check.checker import check
 from webhook.check.input_files import find
-from webhook.cli.cluster_scan import ScanRequest, is_given, scan_cluster, scan_policy_options
+from webhook.check.report import CheckReport
+from webhook.cli.cluster_scan import ScanRequest, is_given, require_matches, scan_cluster, scan_policy_options
 from webhook.cli.common import FILE, NAMESPACE_GLOB, cluster_options, connected
 from webhook.cli.policy_source import PolicyOptions, read_policy_options
 from webhook.cluster.workload_reader import WorkloadReader
+from webhook.core.exclusions import SYSTEM_NAMESPACE
 from webhook.core.formatting import counted, failure_text, plain
 from webhook.core.selectors import Globs
 from webhook.formatters.check_lines import problem_line
 from webhook.formatters.migrate import CHECKLIST
-from webhook.migrate.manifests import scan_manifests
-from webhook.migrate.output_files import FileState, OutputFile, write_folder
-from webhook.migrate.plan import NamespaceMigration, plan_migration
+from webhook.formatters.migrate.summary import changes_text
+from webhook.formatters.scan_findings import first_names
+from webhook.migrate.manifests import scan_manifests, unplaced
+from webhook.migrate.output_files import FileState, OutputFile, is_generated_file, write_folder
+from webhook.migrate.plan import Migration, plan_migration
 from webhook.migrate.workload_plan import safe_name
-from webhook.scan.options import ScanFilters
+from webhook.scan.options import ScanFilters, ScanOptions
+
+_MANIFESTS = "manifests"
 
 
 class _Planned(NamedTuple):
-    """The plan, whether everything could be read for it, and which namespaces it covers."""
+    """The plan, and which namespaces it covers."""
 
-    namespaces: tuple[NamespaceMigration, ...]
-    is_complete: bool
+    migration: Migration
     covers: Callable[[str], bool]
 
 
@@ -40,8 +45,8 @@ class _Planned(NamedTuple):
               metavar="DIR", help="Folder to write to; use one for each cluster. Created if missing.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite files that were edited, or that another program wrote.")
 @click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
-              help="Only this namespace. * matches any characters. May be repeated. With PATH: the namespace of objects"
-                   " that name none.")  # fmt: skip
+              help="Only this namespace. * matches any characters. May be repeated. Objects in PATH that name no"
+                   " namespace belong to it, as for kubectl apply.")  # fmt: skip
 @click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
               help="Audience of the API server, for which the new tokens are issued, if the policy names none. Default:"
                    " as for scan.")  # fmt: skip
@@ -64,9 +69,12 @@ def command(
 
     For each namespace with legacy Secrets, writes a folder for the owners of its workloads: README.md, a checklist with
     every change, its commands and the Secrets that can be disabled afterwards; a patch for each workload, for kubectl
-    and kustomize; and a kustomization with all patches. Changes nothing in the cluster. Without PATH it reads the
-    cluster, with the permissions of scan, and only metadata of Secrets. With PATH it reads manifests, among which are
-    the Secrets ('tokenguard objects' prints those of a cluster).
+    and kustomize; and a kustomization with all patches. The README.md above them says which folder is for whom.
+    Changes nothing in the cluster.
+
+    Without PATH it reads the cluster, with the permissions of scan, and only metadata of Secrets. With PATH it reads
+    manifests, and plans the namespaces of their workloads. Pass the Secrets, too: 'tokenguard objects' prints those of
+    a cluster. What else runs in these namespaces, it does not know.
 
     Run it again at any time: it updates its files, and removes those of finished workloads. Ticked boxes stay ticked.
     It keeps files that somebody has edited.
@@ -75,7 +83,7 @@ def command(
     Examples:
       tokenguard migrate
       tokenguard migrate --namespace 'team-*' --output-dir production
-      tokenguard migrate deploy/ objects.json
+      kubectl kustomize overlays/shop | tokenguard migrate --namespace shop - objects.json
 
     Exit status: 0 nothing refers to a legacy Secret; 1 something does; 2 usage error or failed run, something could not
     be read, or a file was kept that would have changed.
@@ -111,80 +119,108 @@ def _plan_cluster(request: ScanRequest, kubeconfig: Path | None, context: str | 
     missing = [unread for unread in report.unread if unread.may_name_secrets or unread.affects_decisions]
     for unread in missing:
         click.echo(f"error: {unread.error}", err=True)
+    if any(unread.resource.partition(" in ")[0] == "secrets" for unread in missing):
+        raise click.ClickException("nothing was written: without the legacy Secrets there is no plan")
     globs = Globs(request.filters.namespaces)
-    return _Planned(plan, not missing, globs.match if globs else lambda _: True)
+    return _Planned(Migration(plan, not missing), globs.match if globs else lambda _: True)
 
 
 def _plan_manifests(
     paths: tuple[str, ...], options: PolicyOptions, namespaces: tuple[str, ...], api_audiences: tuple[str, ...]
 ) -> _Planned:
-    if len(namespaces) > 1 or any("*" in name for name in namespaces):
-        raise click.UsageError("with PATH, --namespace is the one namespace of objects that name none")
     policy, in_use = read_policy_options(options)
-    namespace = namespaces[0] if namespaces else "default"
+    one = namespaces[0] if len(namespaces) == 1 and "*" not in namespaces[0] else None
+    namespace = one or "default"
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     checked = check(
         find(paths), policy, now=now, namespace=namespace, own_namespace=options.own_namespace,
         stdin=sys.stdin.buffer, in_use=in_use,
     )  # fmt: skip
-    found = scan_manifests(checked, policy, now, namespace, api_audiences)
+    scan_options = ScanOptions(policy, _MANIFESTS, now, _MANIFESTS, filters=ScanFilters(namespaces))
+    if one is None:
+        _require_namespaces(checked)
+    found = scan_manifests(checked, scan_options, namespace, api_audiences)
     problems = [*checked.problems, *found.problems]
     for problem in problems:
         click.echo(problem_line(problem), err=True)
-    if not found.report.legacy_secrets:
+    if SYSTEM_NAMESPACE in found.snapshot.namespaces:  # the Namespaces are all that a cluster has
+        require_matches(namespaces, found.snapshot.namespaces)
+    if not found.snapshot.secrets:
         hint = "'tokenguard objects' prints those of a cluster, for another PATH"
         raise click.ClickException(f"no legacy Secret among the manifests; {hint}")
     plan = plan_migration(found.report, found.snapshot, policy, found.read)
-    covered = {evaluation.namespace for evaluation in checked.evaluations}
-    return _Planned(plan, not problems, covered.__contains__)
+    covered = {workload.namespace for workload in found.report.workloads}
+    if not covered and all(namespace.is_done for namespace in plan):
+        where = " in the namespaces of --namespace" if namespaces else ""
+        hint = "pass the workloads that may use the legacy Secrets, too"
+        raise click.ClickException(f"no workload among the manifests{where}; {hint}")
+    is_covered = {part.namespace: bool(part.scanned or part.accounts) for part in plan}
+    planned, not_covered = (
+        tuple(part for part in plan if is_covered[part.namespace] is wanted) for wanted in (True, False)
+    )
+    migration = Migration(planned, not problems, from_manifests=True, not_covered=not_covered)
+    return _Planned(migration, covered.__contains__)
+
+
+def _require_namespaces(checked: CheckReport) -> None:
+    """Fail if an object names no namespace: its Secrets would be looked for in another one."""
+    found = unplaced(checked)
+    if not found:
+        return
+    first = f"{plain(found[0].title)} ({plain(found[0].file)}:{found[0].manifest.line})"
+    count = f"{counted(len(found), 'object')} {'name' if len(found) > 1 else 'names'} no namespace"
+    raise click.ClickException(
+        f"{count}: {first}{' and others' if len(found) > 1 else ''}; name the one they are deployed to:"
+        " --namespace NAMESPACE, once and without *"
+    )
 
 
 def _write(planned: _Planned, output_dir: Path, *, force: bool) -> list[OutputFile]:
-    """Write the folder of each namespace, and remove what is left of namespaces without legacy Secrets."""
-    from webhook.formatters.migrate.files import namespace_files  # noqa: PLC0415 - the template engine takes long
+    """Write the folders and the index, and remove what is left of namespaces without legacy Secrets."""
+    from webhook.formatters.migrate import files as contents  # noqa: PLC0415 - the template engine takes long
 
+    migration = planned.migration
+    is_complete = migration.is_complete
     files: list[OutputFile] = []
-    is_complete = planned.is_complete
-    for plan in planned.namespaces:
-        written = namespace_files(plan, is_complete=is_complete)
+    for plan in migration.namespaces:
+        written = contents.namespace_files(plan, migration)
         files += write_folder(output_dir / safe_name(plan.namespace), written, force=force, remove=is_complete)
-    if is_complete and output_dir.is_dir():
-        current = {safe_name(plan.namespace) for plan in planned.namespaces}
-        for folder in sorted(output_dir.iterdir()):
-            if folder.is_dir() and folder.name not in current and planned.covers(folder.name):
+    current = {safe_name(plan.namespace) for plan in migration.namespaces}
+    others: list[str] = []
+    for folder in sorted(output_dir.iterdir()) if output_dir.is_dir() else ():
+        if folder.name not in current and folder.is_dir():
+            if is_complete and planned.covers(folder.name):
                 files += write_folder(folder, {}, force=force)
+            elif folder.name == safe_name(folder.name) and is_generated_file(folder / CHECKLIST):
+                others.append(folder.name)
+    if migration.namespaces or others:
+        files += write_folder(output_dir, {CHECKLIST: contents.index(migration, others)}, force=force, remove=False)
+    elif is_complete:
+        files += write_folder(output_dir, {}, force=force)
     return files
 
 
 def _print(planned: _Planned, files: list[OutputFile], output_dir: Path) -> int:
     """Print what was written and kept, and return the exit status."""
-    for plan in planned.namespaces:
-        by_hand = sum(_needs_hand(plan))
-        parts = [
-            counted(len(plan.workloads), "workload"),
-            *([counted(len(plan.accounts), "ServiceAccount")] if plan.accounts else []),
-            f"{len(plan.patches)} {'patch' if len(plan.patches) == 1 else 'patches'}",
-            *([f"{by_hand} not only by a patch"] if by_hand else []),
-        ]
+    migration = planned.migration
+    for plan in migration.namespaces:
         checklist = output_dir / safe_name(plan.namespace) / CHECKLIST
-        what = ", ".join(parts) if not plan.is_done else "nothing refers to its legacy Secrets"
-        click.echo(f"{plain(plan.namespace)}: {what}: {plain(str(checklist))}")
-    if not planned.namespaces:
+        click.echo(f"{plain(plan.namespace)}: {changes_text(plan, migration)}: {plain(str(checklist))}")
+    if migration.not_covered:
+        count = counted(sum(len(plan.secrets) for plan in migration.not_covered), "legacy Secret")
+        names = first_names(plan.namespace for plan in migration.not_covered)
+        click.echo(f"not planned: {count} in {names}, because no workload of these namespaces is among the manifests")
+    elif not migration.namespaces:
         click.echo("no legacy Secrets")
     counts = Counter(file.state for file in files)
     shown = (f"{counts[state]} {state}" for state in FileState if counts[state])
     if files:
-        click.echo(f"files: {', '.join(shown)}")
+        start = f"; start with {plain(str(output_dir / CHECKLIST))}" if migration.namespaces else ""
+        click.echo(f"files: {', '.join(shown)}{start}")
     kept = [file.path for file in files if file.state is FileState.KEPT]
     for path in kept:
         message = "kept, because it was edited; compare, or use --force to overwrite it"
         click.echo(f"error: {plain(str(path))}: {message}", err=True)
-    if kept or not planned.is_complete:
+    if kept or not migration.is_complete:
         return 2
-    return int(any(not plan.is_done for plan in planned.namespaces))
-
-
-def _needs_hand(plan: NamespaceMigration) -> Iterable[bool]:
-    """Yield for each workload whether its patch alone does not do."""
-    for workload in plan.workloads:
-        yield bool(workload.plan.manual or workload.seen or workload.patch is None)
+    return int(any(not plan.is_done for plan in migration.namespaces))

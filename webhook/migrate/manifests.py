@@ -9,21 +9,32 @@ from msgspec.structs import replace
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport, ManifestEvaluation
 from webhook.core.admission_request import manifest_request
-from webhook.core.cluster_state import ClusterState
 from webhook.core.k8s_types import ObjectMeta, Pod
 from webhook.core.kinds import Subject
 from webhook.core.manifests import cluster_of
 from webhook.core.policy.model import Policy
-from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, ServiceAccount
+from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, ServiceAccount
 from webhook.migrate.plan import ReadObject
-from webhook.scan.api_types import LegacyTokenSecret
+from webhook.scan.api_types import TRACKED_SINCE, TRACKING, LegacyTokenSecret
 from webhook.scan.cluster_snapshot import ClusterSnapshot
+from webhook.scan.legacy_secrets import parse_day
 from webhook.scan.options import ScanOptions
 from webhook.scan.owners import OwnerKey, TemplateRevision
 from webhook.scan.report import ScannedWorkload, ScanReport
 from webhook.scan.scanner import Scanner
 
-_ORIGIN = "manifests"
+_OBJECTS = frozenset({Subject.POD, Subject.TEMPLATE, Subject.SERVICE_ACCOUNT})
+"""What may refer to a legacy Secret."""
+
+
+class _ManifestSecret(LegacyTokenSecret, frozen=True):
+    """A legacy Secret in a manifest, if it has this type."""
+
+    type: str | None = None
+
+
+class _ConfigMap(msgspec.Struct):
+    data: dict[str, str] | None = None
 
 
 class ScannedManifests(NamedTuple):
@@ -38,22 +49,27 @@ class ScannedManifests(NamedTuple):
     problems: tuple[InputProblem, ...]
 
 
+def unplaced(checked: CheckReport) -> tuple[ManifestEvaluation, ...]:
+    """Return the objects that name no namespace, of those that a migration is about."""
+    found = (evaluation for evaluation in checked.evaluations if not evaluation.manifest.namespace)
+    return tuple(evaluation for evaluation in found if evaluation.subject in _OBJECTS or _secret(evaluation))
+
+
 def scan_manifests(
-    checked: CheckReport, policy: Policy, now: dt.datetime, namespace: str, api_audiences: tuple[str, ...] = ()
+    checked: CheckReport, options: ScanOptions, namespace: str, api_audiences: tuple[str, ...] = ()
 ) -> ScannedManifests:
     """Scan the manifests that were checked.
 
     `namespace` is that of objects that name none, `api_audiences` are the API server's, if they are given.
     """
-    cluster = cluster_of((found.manifest for found in checked.evaluations), namespace=namespace)
-    snapshot = _snapshot(cluster)
+    snapshot = _snapshot(checked, namespace)
     snapshot.given_audiences = api_audiences
     workloads: dict[OwnerKey, ManifestEvaluation] = {}
     templates: dict[OwnerKey, Pod] = {}
     accounts: dict[OwnerKey, ServiceAccount] = {}
     problems: list[InputProblem] = []
     for evaluation in checked.evaluations:
-        found = _object(evaluation, policy)
+        found = _object(evaluation, options.policy)
         key = OwnerKey(evaluation.namespace, *evaluation.manifest.group_kind, evaluation.manifest.name)
         if isinstance(found, ServiceAccount):
             accounts[key] = _merged(key, found, accounts.get(key))
@@ -65,7 +81,7 @@ def scan_manifests(
         elif template != templates[key]:
             problems.append(_differs(evaluation, workloads[key]))
     snapshot.accounts += accounts.values()
-    scanner = Scanner(ScanOptions(policy, _ORIGIN, now, _ORIGIN), snapshot)
+    scanner = Scanner(options, snapshot)
     for owner, template in templates.items():
         scanner.add_workload(owner, None, TemplateRevision(template), creates_pods=True)
 
@@ -95,19 +111,61 @@ def _differs(evaluation: ManifestEvaluation, first: ManifestEvaluation) -> Input
     return InputProblem(evaluation.file_path, message, evaluation.manifest.line, evaluation.manifest.document)
 
 
-def _snapshot(cluster: ClusterState) -> ClusterSnapshot:
-    metadata = [
-        {"name": name, "namespace": namespace, "annotations": {LEGACY_TOKEN_ACCOUNT: account}}
-        for namespace, secrets in cluster.legacy_tokens.items()
-        for name, account in secrets.items()
+def _snapshot(checked: CheckReport, namespace: str) -> ClusterSnapshot:
+    """Return the Secrets and Namespaces among the manifests, and what a cluster has recorded about uses."""
+    cluster = cluster_of((found.manifest for found in checked.evaluations), namespace=namespace)
+    recorded: dict[tuple[str, str], LegacyTokenSecret] = {}
+    tracked_since = None
+    for evaluation in checked.evaluations:
+        key = evaluation.namespace, evaluation.manifest.name
+        if evaluation.manifest.group_kind == ("", "ConfigMap") and key == TRACKING:
+            tracked_since = _tracked_since(evaluation.manifest.raw)
+        elif (found := _secret(evaluation)) and (found.metadata.creation_timestamp or key not in recorded):
+            recorded[key] = found
+    secrets = [
+        _with_identity(recorded.get((within, name)), within, name, account)
+        for within, accounts in cluster.legacy_tokens.items()
+        for name, account in accounts.items()
     ]
-    secrets = msgspec.convert([{"metadata": meta} for meta in metadata], list[LegacyTokenSecret])
-    return ClusterSnapshot(namespaces=dict(cluster.namespaces), secrets=secrets, permissions=None)
+    return ClusterSnapshot(
+        namespaces=dict(cluster.namespaces), secrets=secrets, permissions=None, tracked_since=tracked_since
+    )
+
+
+def _secret(evaluation: ManifestEvaluation) -> LegacyTokenSecret | None:
+    """Return a legacy Secret, without its data; None if it is another object, or has metadata of another form."""
+    if evaluation.subject is not Subject.SECRET:
+        return None
+    try:
+        found = msgspec.json.decode(evaluation.manifest.raw, type=_ManifestSecret)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return found if found.type == LEGACY_TOKEN_TYPE else None
+
+
+def _with_identity(recorded: LegacyTokenSecret | None, namespace: str, name: str, account: str) -> LegacyTokenSecret:
+    """Return a Secret with what is recorded about its use, if anything is."""
+    given = {"name": name, "namespace": namespace, "annotations": {LEGACY_TOKEN_ACCOUNT: account}}
+    secret = msgspec.convert({"metadata": given}, LegacyTokenSecret)
+    if recorded is None:
+        return secret
+    used = recorded.metadata
+    return replace(
+        secret, metadata=replace(secret.metadata, creation_timestamp=used.creation_timestamp, labels=used.labels)
+    )
+
+
+def _tracked_since(raw: bytes) -> dt.date | None:
+    try:
+        data = msgspec.json.decode(raw, type=_ConfigMap).data
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return parse_day((data or {}).get(TRACKED_SINCE))
 
 
 def _object(evaluation: ManifestEvaluation, policy: Policy) -> object:
     """Return the decoded object, None if it is of no kind that can refer to a legacy Secret."""
-    if evaluation.subject not in (Subject.POD, Subject.TEMPLATE, Subject.SERVICE_ACCOUNT):
+    if evaluation.subject not in _OBJECTS:
         return None
     manifest = evaluation.manifest
     request = manifest_request(

@@ -4,6 +4,7 @@ The first line of a file has the SHA-256 of the rest, so that an edited file is 
 request. Ticked boxes of a checklist are no edit: they stay ticked as long as the item is the same.
 """
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
@@ -73,7 +74,8 @@ def _remove_stale(folder: Path, files: Mapping[str, str], *, force: bool) -> Ite
         else:
             yield OutputFile(path, FileState.KEPT)
     if not files and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+        with contextlib.suppress(OSError):  # the working directory cannot be removed by the name `.`
+            folder.rmdir()
 
 
 def _read(path: Path) -> str | None:
@@ -82,6 +84,11 @@ def _read(path: Path) -> str | None:
         return path.read_text("utf-8", errors="replace")
     except FileNotFoundError:
         return None
+
+
+def is_generated_file(path: Path) -> bool:
+    """Return whether a file was generated, even if somebody has edited it since."""
+    return bool(_stamped(_read(path) or ""))
 
 
 def _stamp(name: str, body: str) -> str:

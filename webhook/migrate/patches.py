@@ -13,6 +13,7 @@ from webhook.migrate.plan_builder import Json, value_at
 _MERGE_KEYS = {
     "containers": "name",
     "env": "name",
+    "imagePullSecrets": "name",
     "initContainers": "name",
     "secrets": "name",
     "volumeMounts": "mountPath",

@@ -1,11 +1,13 @@
 """The plan of a migration: for each namespace with legacy Secrets, what has to change there."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
 from webhook.core.lifetimes import DEFAULT_EXPIRATION
 from webhook.core.policy.model import Policy
+from webhook.core.selectors import Labels
 from webhook.migrate.workload_plan import AccountMigration, PatchFile, WorkloadMigration, plan_account, plan_workload
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.evaluator import PolicyEvaluator
@@ -20,7 +22,8 @@ class NamespaceMigration(Struct, frozen=True):
     """What has to change in a namespace.
 
     New tokens are issued for `audience`, which is only `assumed` if nothing names the API server's, and are valid for
-    `lifetime` seconds. `accounts_with_tokens` says what accounts may do, as far as it is known.
+    `lifetime` seconds. `accounts_with_tokens` says what accounts may do, as far as it is known. `scanned` is the number
+    of workloads that were read there.
     """
 
     namespace: str
@@ -31,6 +34,8 @@ class NamespaceMigration(Struct, frozen=True):
     assumed: bool
     lifetime: int
     accounts_with_tokens: Mapping[str, AccountWithTokens]
+    labels: Labels
+    scanned: int
 
     @property
     def patches(self) -> tuple[PatchFile, ...]:
@@ -43,6 +48,24 @@ class NamespaceMigration(Struct, frozen=True):
         """Whether nothing refers to a legacy Secret."""
         return not (self.workloads or self.accounts)
 
+    @property
+    def beyond_patches(self) -> int:
+        """How many workloads need more than their patch."""
+        return sum(bool(found.plan.manual or found.seen or found.patch is None) for found in self.workloads)
+
+
+class Migration(Struct, frozen=True):
+    """The plan of a cluster, or of manifests.
+
+    `is_complete` says that everything could be read that may name a legacy Secret. `not_covered` are the namespaces
+    with legacy Secrets of which no workload was among the manifests.
+    """
+
+    namespaces: tuple[NamespaceMigration, ...]
+    is_complete: bool
+    from_manifests: bool = False
+    not_covered: tuple[NamespaceMigration, ...] = ()
+
 
 def plan_migration(
     report: ScanReport, snapshot: ClusterSnapshot, policy: Policy, read: ReadObject
@@ -53,12 +76,18 @@ def plan_migration(
     secrets: dict[str, list[LegacySecret]] = {}
     for secret in report.legacy_secrets:
         secrets.setdefault(secret.namespace, []).append(secret)
+    naming = {
+        (secret.namespace, found.group, found.kind, found.name)
+        for secret in report.legacy_secrets
+        for found in secret.references
+    }
     workloads: dict[str, list[WorkloadMigration]] = {}
     for workload in report.workloads:
-        if any(token.secret for group in workload.groups for token in group.tokens):
+        if (workload.namespace, workload.group, workload.kind, workload.name) in naming:
             planned = plan_workload(workload, read(workload), evaluator, policy.workloads)
             if planned:
                 workloads.setdefault(workload.namespace, []).append(planned)
+    scanned = Counter(workload.namespace for workload in report.workloads)
     accounts: dict[str, list[AccountMigration]] = {}
     for account in snapshot.accounts:
         namespace = account.metadata.namespace or ""
@@ -77,6 +106,8 @@ def plan_migration(
                 policy.in_namespace(namespace, cluster.namespace_labels(namespace)).tokens.max_expiration_seconds,
             ),
             {account.name: account for account in report.accounts_with_tokens if account.namespace == namespace},
+            cluster.namespace_labels(namespace),
+            scanned[namespace],
         )
         for namespace, found in sorted(secrets.items())
     )

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from webhook.core.formatting import FastStrEnum, quote
-from webhook.core.json_patch import Append, Edit, json_path, unescape
+from webhook.core.json_patch import Append, Edit, Remove, json_path, unescape
 from webhook.core.lifetimes import DEFAULT_EXPIRATION
 from webhook.core.paths import clean_path
 from webhook.core.pod_context import ContainerRef, PodContext
@@ -25,7 +25,6 @@ class Reason(FastStrEnum):
     OTHER_ACCOUNT = "other account"
     NO_EQUIVALENT = "no equivalent"
     DRIVER = "driver"
-    IMAGE_PULL = "image pull"
 
 
 class FieldChange(Struct, frozen=True):
@@ -58,6 +57,11 @@ class TemplatePlan(Struct, frozen=True):
     manual: tuple[ManualChange, ...] = ()
     tasks: tuple[str, ...] = ()
     injected: tuple[str, ...] = ()
+
+    @property
+    def adds_tokens(self) -> bool:
+        """Whether something has to get a projected token; a removed entry for pulling images needs none."""
+        return any(not isinstance(edit, Remove) for edit in self.edits)
 
 
 class PlanBuilder:

@@ -4,8 +4,9 @@ A volume keeps its path and its files. A variable with the token is replaced by 
 left to a person: above all the token of another account, because a projected token is of the pod's own.
 """
 
+from webhook.core.json_patch import Remove
 from webhook.core.pod_context import PodContext
-from webhook.migrate.plan_builder import Json, PlanBuilder, Reason, TemplatePlan
+from webhook.migrate.plan_builder import Json, PlanBuilder, TemplatePlan
 from webhook.migrate.variables import plan_variables
 from webhook.migrate.volumes import plan_volumes
 
@@ -20,5 +21,9 @@ def plan_template(context: PodContext, template: Json, prefix: str = "") -> Temp
     for number, entry in enumerate(builder.raw("/spec/imagePullSecrets") or ()):
         name = str((entry or {}).get("name"))
         if name in context.legacy_tokens:
-            builder.leave(f"/spec/imagePullSecrets/{number}", name, Reason.IMAGE_PULL)
+            pointer = f"/spec/imagePullSecrets/{number}"
+            builder.edits.append(Remove(pointer))
+            builder.change(
+                pointer, name, "pulls images", "removed; Kubernetes pulls no image with a Secret of this type"
+            )
     return builder.plan()

@@ -86,7 +86,13 @@ def _move_mount(builder: PlanBuilder, ref: ContainerRef, number: int, mount: Vol
     pointer = f"{ref.pointer}/volumeMounts/{number}"
     builder.edits.append(Remove(pointer))
     builder.change(pointer, secret, f"mounts {old} by subPath", f"{new}, in a mount of the whole volume")
-    builder.task(ref, f"read {new} instead of {old}, again for each use: a mount by subPath is never refreshed")
+    never = "a mount by subPath is never refreshed"
+    way = (
+        ""
+        if mount.sub_path_expr
+        else f". Set the path in the program, or make {old} a symbolic link to it in the image"
+    )
+    builder.task(ref, f"read {new} instead of {old}, again for each use: {never}{way}")
 
 
 def _is_left(builder: PlanBuilder, pointer: str, secret: str, source: SecretVolumeSource) -> bool:

@@ -28,7 +28,16 @@ def _reads_as_text(value: str) -> bool:
     return isinstance(plain(value), str)
 
 
+class FileMode(int):
+    """The mode of a file, which is written in octal: `0440`. kubectl and kustomize read it as YAML 1.1 does."""
+
+
+def _file_mode(dumper: _Dumper, value: FileMode) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:int", f"0{value:03o}")
+
+
 _KubernetesDumper.add_representer(str, _string)
+_KubernetesDumper.add_representer(FileMode, _file_mode)
 
 
 def write_document(value: Any) -> str:

@@ -7,8 +7,11 @@ from webhook.core.formatting import plain
 from webhook.migrate.workload_plan import AccountMigration, WorkloadMigration, resource_name
 
 _ROLLING = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet")})
-_REFERENCES = ("secretName", "secretKeyRef.name", "secretRef.name", "secret.name", "nodePublishSecretRef.name")
+_REFERENCES = ("secretName", "secretKeyRef.name", "secretRef.name", "secret.name", "nodePublishSecretRef.name",
+               "imagePullSecrets[*].name")  # fmt: skip
 """The fields that name a Secret, at any depth."""
+_LINE = 100
+"""Characters in a line of a command that goes on in the next one."""
 
 
 def apply_commands(workload: WorkloadMigration) -> list[str]:
@@ -75,9 +78,27 @@ def bindings_command(namespace: str, account: str) -> str:
     return f"kubectl get rolebindings,clusterrolebindings -A -o wide | grep -wF {account_column}"
 
 
-def disable_commands(namespace: str, secret: str) -> list[str]:
-    """Return the command that makes the token of a Secret invalid, reversibly."""
-    return [f"tokenguard legacy disable {quoted(f'{namespace}/{secret}')} --reason 'migrated to projected tokens'"]
+def disable_commands(namespace: str, secrets: Iterable[str]) -> list[str]:
+    """Return the command that makes the tokens of Secrets invalid, reversibly."""
+    command = "tokenguard legacy disable --reason 'migrated to projected tokens'"
+    return _with_arguments(command, (quoted(f"{namespace}/{secret}") for secret in secrets))
+
+
+def delete_commands(namespace: str, secrets: Iterable[str]) -> list[str]:
+    """Return the command that deletes disabled Secrets."""
+    return _with_arguments("tokenguard legacy delete", (quoted(f"{namespace}/{secret}") for secret in secrets))
+
+
+def _with_arguments(command: str, arguments: Iterable[str]) -> list[str]:
+    """Return a command with arguments, in lines of a readable length."""
+    lines = [command]
+    for argument in arguments:
+        if len(f"{lines[-1]} {argument}") > _LINE:
+            lines[-1] += " \\"
+            lines.append(f"  {argument}")
+        else:
+            lines[-1] += f" {argument}"
+    return lines
 
 
 def quoted(value: str) -> str:

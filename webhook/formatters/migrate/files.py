@@ -1,30 +1,33 @@
-"""The files of a namespace: README.md with the checklist, a patch for each object, a kustomization with all patches."""
+"""The files of a migration: an index, and of each namespace a checklist, patches and a kustomization with them."""
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Collection, Mapping
+from functools import cache
 from importlib.resources import files
 
 import jinja2
 
-from webhook.core.documents.yaml_writer import write_document
+from webhook.core.documents.yaml_writer import FileMode, write_document
 from webhook.core.formatting import counted
 from webhook.formatters.migrate import CHECKLIST, commands
 from webhook.formatters.migrate.markdown import cell, code, codes, escape, message
+from webhook.formatters.migrate.summary import changes_text
 from webhook.formatters.scan_findings import grants_text
 from webhook.formatters.scan_summary import last_use_text
-from webhook.migrate.plan import NamespaceMigration
+from webhook.migrate.plan import Migration, NamespaceMigration
 from webhook.migrate.plan_builder import ManualChange, Reason
-from webhook.migrate.workload_plan import PatchFile, WorkloadMigration
+from webhook.migrate.workload_plan import PatchFile, WorkloadMigration, safe_name
 from webhook.scan.report import LegacySecret
 from webhook.tokens.humanize import humanize_seconds
 
 _KUSTOMIZATION = "kustomization.yaml"
+_KUBERNETES_LABEL = re.compile(r"^(?:[^/]*\.)?(?:kubernetes|k8s)\.io/")
+_MODES = frozenset({"defaultMode", "mode"})
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
 
-def namespace_files(plan: NamespaceMigration, *, is_complete: bool = True) -> Mapping[str, str]:
-    """Return the files by their names; `is_complete` says that everything could be read that may name a Secret."""
+def namespace_files(plan: NamespaceMigration, migration: Migration) -> Mapping[str, str]:
+    """Return the files of a namespace by their names."""
     written = {patch.name: _document(patch.document) for patch in plan.patches}
     if written:
         written[_KUSTOMIZATION] = _document(
@@ -34,11 +37,42 @@ def namespace_files(plan: NamespaceMigration, *, is_complete: bool = True) -> Ma
                 "patches": [{"path": patch.name, "target": _target(patch)} for patch in plan.patches],
             }
         )
-    return {**written, CHECKLIST: _checklist(plan, is_complete=is_complete)}
+    return {**written, CHECKLIST: _checklist(plan, migration)}
+
+
+def index(migration: Migration, others: Collection[str]) -> str:
+    """Return the page that says for whom each folder is; `others` are folders of earlier runs."""
+    plans = sorted(migration.namespaces, key=lambda plan: (plan.is_done, plan.namespace))
+    page = _template("index.md").render(
+        plans=plans, migration=migration, others=others, changes=changes_text, deployed_by=_deployed_by,
+        folder=safe_name, labels=_own_labels,
+    )  # fmt: skip
+    return _EMPTY_LINES.sub("\n\n", page)
+
+
+def _own_labels(plan: NamespaceMigration) -> list[str]:
+    """Return the labels of a namespace that are not Kubernetes' own: they often name a team."""
+    return [f"{key}={value}" for key, value in sorted(plan.labels) if not _KUBERNETES_LABEL.search(key)]
+
+
+def _deployed_by(plan: NamespaceMigration) -> list[str]:
+    return sorted({found.deployed_by for found in plan.workloads} - {""})
 
 
 def _document(value: object) -> str:
-    return write_document(value).removeprefix("---\n")
+    return write_document(_with_modes(value)).removeprefix("---\n")
+
+
+def _with_modes(value: object) -> object:
+    """Return a value with the modes of files in octal: a reviewer knows 0440, and not 288."""
+    if isinstance(value, list):
+        return [_with_modes(member) for member in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: FileMode(member) if key in _MODES and isinstance(member, int) else _with_modes(member)
+        for key, member in value.items()
+    }
 
 
 def _target(patch: PatchFile) -> dict[str, str]:
@@ -47,27 +81,41 @@ def _target(patch: PatchFile) -> dict[str, str]:
     return {**group, "version": patch.version, "kind": patch.kind, "name": re.escape(patch.object_name)}
 
 
-def _checklist(plan: NamespaceMigration, *, is_complete: bool) -> str:
-    known = plan.accounts_with_tokens.items()
+def _checklist(plan: NamespaceMigration, migration: Migration) -> str:
+    accounts = plan.accounts_with_tokens.items()
+    users = {name for found in plan.workloads for name in found.secrets}
 
-    def users(secret: LegacySecret) -> list[str]:
-        return [found.title for found in plan.workloads if secret.name in found.secrets]
+    def named_by(secret: str) -> list[str]:
+        workloads = [found.title for found in plan.workloads if secret in found.secrets]
+        listing = (found.name for found in plan.accounts if secret in {*found.listed, *found.pulled})
+        return [*workloads, *(f"ServiceAccount/{name}" for name in listing)]
 
-    page = _template().render(
+    valid = [found for found in plan.secrets if not (found.is_copy or found.invalid_since)]
+    page = _template("checklist.md").render(
         plan=plan,
-        is_complete=is_complete,
+        migration=migration,
         names=[secret.name for secret in plan.secrets],
-        changes=any(workload.plan.changes for workload in plan.workloads),
+        adds_tokens=any(workload.plan.adds_tokens for workload in plan.workloads),
         lifetime=humanize_seconds(plan.lifetime),
-        powers={name: grants_text(account.grants) for name, account in known if account.grants is not None},
-        users=users,
-        last_use=last_use_text,
+        powers={name: grants_text(found.grants) for name, found in accounts if found.grants is not None},
+        named_by=named_by,
+        nobody="none of these manifests" if migration.from_manifests else "nothing",
+        unnamed=[found.name for found in valid if found.name not in users],
+        named=[found.name for found in valid if found.name in users],
+        disabled=[found.name for found in plan.secrets if found.invalid_since and not found.is_copy],
+        copies=[found.name for found in plan.secrets if found.is_copy],
+        last_use=_last_use,
         seen=_seen,
         other_accounts=_other_accounts,
         pods=lambda workload: sorted({pod for found in workload.seen for pod in found.pods}),
         commands=commands,
     )
     return _EMPTY_LINES.sub("\n\n", page)
+
+
+def _last_use(secret: LegacySecret) -> str:
+    disabled = f"; disabled since {secret.invalid_since}" if secret.invalid_since else ""
+    return f"{last_use_text(secret)}{disabled}"
 
 
 def _seen(workload: WorkloadMigration) -> str:
@@ -83,8 +131,8 @@ def _other_accounts(workload: WorkloadMigration) -> dict[str, list[ManualChange]
     return found
 
 
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
+@cache
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(  # noqa: S701 - Markdown; the filters escape it
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
@@ -96,4 +144,4 @@ def _template() -> jinja2.Template:
         "escape": escape,
         "message": message,
     }
-    return environment.from_string((files(__package__) / "checklist.md").read_text("utf-8"))
+    return environment.from_string((files(__package__) / name).read_text("utf-8"))
