@@ -95,6 +95,17 @@ def test_usage_errors_change_nothing(api, arguments) -> None:
     assert api.sent == []
 
 
+def test_forced_change_shows_what_is_overridden(api) -> None:
+    api.secrets["a"]["labels"]["kubernetes.io/legacy-token-last-used"] = day = (
+        dt.datetime.now(dt.UTC).date().isoformat()
+    )
+    objection = f"\n  shop/a: it was used on {day}, within --unused-days 30"
+    refused = run("disable", "shop/a", "--reason", "r", "--dry-run", status=1)
+    assert f"\nRefused (1){objection} (--force shop/a overrides it)\n" in refused.stdout
+    forced = run("disable", "--force", "shop/a", "--reason", "r", "--dry-run")
+    assert f"\nForced (1){objection}\n" in forced.stdout
+
+
 def test_dry_run_shows_the_plan_alone(api) -> None:
     arguments = ("disable", "-n", "shop", "--reason", "r", "--dry-run")
     assert "Plan: disable 2 legacy Secrets in https://api, context staging\n" in run(*arguments).stdout
@@ -116,8 +127,9 @@ def test_commands_retire_a_secret(api, tmp_path) -> None:
     assert "Not disabled (1): shop/a" in run("restore", "shop/a", "--yes").stdout
     run("disable", "shop/a", "--reason", "wave 2", "--yes")
     refused = run("delete", "shop/a", "--yes", "--keep", str(tmp_path), status=1)
-    assert "14 days are required" in refused.stdout
-    run("delete", "shop/a", "--yes", "--keep", str(tmp_path), "--after-days", "0")
+    assert "less than --after-days 14 ago" in refused.stdout
+    done = run("delete", "shop/a", "--yes", "--keep", str(tmp_path), "--after-days", "0")
+    assert done.stdout.endswith(f"\ntheir manifests, without data, are in {tmp_path}\n")
     [kept] = tmp_path.rglob("*.yaml")
     assert kept.relative_to(tmp_path) == Path("shop/a.uid-a.yaml")
     assert kept.stat().st_mode & 0o777 == 0o600
@@ -133,6 +145,7 @@ def test_command_asks_on_a_terminal(api, monkeypatch, answer, status) -> None:
     done = run("disable", "shop/a", "--reason", "r", status=status, given=answer)
     assert "Disable them? [y/N]" in done.stderr
     assert bool(api.secrets["a"]["labels"]) is not bool(status)
+    assert ("\nnothing was changed\n" in done.stderr) is bool(status)
 
 
 def test_plan_for_nothing_asks_nothing(api, monkeypatch) -> None:

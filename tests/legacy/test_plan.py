@@ -24,8 +24,8 @@ def taken(found: Plan) -> list[str]:
 
 
 @pytest.mark.parametrize(("found", "reason"), [
-    (secret("s", used=3), f"it was used on {day(3)}, within 30 days"),
-    (secret("s", created=9), f"uses are recorded only since {day(9)}: 30 days are required"),
+    (secret("s", used=3), f"it was used on {day(3)}, within --unused-days 30"),
+    (secret("s", created=9), f"uses are recorded only since {day(9)}, for less than --unused-days 30"),
     (secret("s", labels={"kubernetes.io/legacy-token-last-used": "?"}), "it is not known whether it is used"),
 ], ids=["used", "new", "unknown"])  # fmt: skip
 def test_disable_refuses_what_may_be_in_use_unless_forced(found, reason) -> None:
@@ -37,6 +37,7 @@ def test_disable_refuses_what_may_be_in_use_unless_forced(found, reason) -> None
     assert reason in refusal.reasons[0]
     forced = plan(Command.DISABLE, cluster, named(forced=("s",)))
     assert (taken(forced), forced.refused, forced.exit_status) == (["s"], (), 0)
+    assert forced.forced == (refusal,)
 
 
 def test_disable_refuses_what_a_running_pod_names() -> None:
@@ -110,7 +111,9 @@ def test_restore_takes_what_tokenguard_disabled() -> None:
     )  # fmt: skip
     found = plan(Command.RESTORE, cluster)
     assert taken(found) == ["e", "d", "a"]
-    assert found.skipped[0].reasons == (f"kube-controller-manager has disabled it on {day(3)}, not tokenguard",)
+    assert found.skipped[0].reasons == (
+        f"field manager kube-controller-manager has disabled it on {day(3)}, not tokenguard",
+    )
     assert taken(plan(Command.RESTORE, cluster, Selection(still_used=True))) == ["e"]
     assert taken(plan(Command.RESTORE, cluster, named(forced=("b",)))) == ["b"]
     assert plan(Command.RESTORE, cluster, named("c")).done == ("shop/c",)
@@ -126,7 +129,7 @@ def test_delete_takes_only_what_is_disabled_long_enough() -> None:
     assert taken(refused) == []
     assert {refusal.secret: refusal.reasons[0] for refusal in refused.refused} == {
         "shop/valid": "it is not disabled; disable it first, which can be undone",
-        "shop/lately": f"it has been disabled since {day(13)}: 14 days are required",
+        "shop/lately": f"it was disabled on {day(13)}, less than --after-days 14 ago",
         "shop/missed": f"a use was refused on {day(2)}: restore it, or wait 14 days from then",
     }
     assert not any(refusal.can_force for refusal in refused.refused)

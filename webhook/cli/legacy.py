@@ -6,8 +6,15 @@ from pathlib import Path
 import click
 
 from webhook.cli import legacy_changes
-from webhook.cli.common import NAMESPACE_GLOB, connected, output_option, schema_option
-from webhook.cli.legacy_report import read_report, refused_uses, report_options, scan_request
+from webhook.cli.cluster_scan import scan_policy_options
+from webhook.cli.common import NAMESPACE_GLOB, cluster_options, connected, output_option, schema_option
+from webhook.cli.legacy_report import (
+    read_report,
+    refused_use_options,
+    refused_uses,
+    scan_request,
+    unused_days_option,
+)
 from webhook.formatters import legacy_json, legacy_text
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
 from webhook.legacy.report import LegacyReport
@@ -32,7 +39,10 @@ def command() -> None:
 @click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
               help="List only the Secrets of this namespace. * matches any characters. May be repeated.")  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, help="An entry for each Secret, also for those with the same details.")
-@report_options
+@unused_days_option
+@refused_use_options
+@scan_policy_options
+@cluster_options
 @output_option(FORMATTERS)
 @schema_option(legacy_json.report_schema)
 def list_secrets(

@@ -8,19 +8,27 @@ from typing import Any, TypeVar
 
 import click
 
-from webhook.cli.cluster_scan import is_given
-from webhook.cli.common import NAMESPACE_GLOB, Parsed, connected, output_option, schema_option
+from webhook.cli.cluster_scan import is_given, scan_policy_options
+from webhook.cli.common import NAMESPACE_GLOB, Parsed, cluster_options, connected, output_option, schema_option
 from webhook.cli.kept_manifests import KeptManifests
-from webhook.cli.legacy_report import read_report, refused_uses, report_options, scan_request
+from webhook.cli.legacy_report import (
+    read_report,
+    refused_use_options,
+    refused_uses,
+    scan_request,
+    unused_days_option,
+)
 from webhook.cluster.legacy_writer import LegacyWriter, own_username
 from webhook.cluster.transport import ApiError
-from webhook.core.formatting import counted, quote
+from webhook.core.formatting import counted, plain, quote
 from webhook.core.k8s_names import is_dns_label, is_dns_subdomain
 from webhook.core.selectors import Accounts, Globs
 from webhook.formatters import legacy_json, legacy_plan
 from webhook.formatters.formatter import print_report
 from webhook.legacy.plan import WAVE, ChangeResult, Command, ExecutedPlan, Plan, Selection, make_plan
 from webhook.legacy.record import Author, disabled_lately
+from webhook.legacy.retirable import AFTER_DAYS
+from webhook.scan.options import UNUSED_DAYS
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MAX_REASON = 500
@@ -57,14 +65,14 @@ class ChangeOptions:
     yes: bool
     dry_run: bool
     output: str
-    unused_days: int
-    after_days: int
-    audit_logs: tuple[str, ...]
     policy: str | None
     policy_configmap: str
     own_namespace: str
     kubeconfig: Path | None
     context: str | None
+    unused_days: int = UNUSED_DAYS
+    after_days: int = AFTER_DAYS
+    audit_logs: tuple[str, ...] = ()
 
     def selection(self, **more: bool) -> Selection:
         """Return what the options select. Raises `click.UsageError` if that is nothing."""
@@ -93,7 +101,8 @@ def _change_options(command: F) -> F:
     for option in (
         schema_option(legacy_json.plan_schema),
         output_option(["text", "json"]),
-        report_options,
+        cluster_options,
+        scan_policy_options,
         click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
         click.option("-y", "--yes", is_flag=True, help="Do not ask before the change."),
         click.option("--force", "forced", multiple=True, type=_SECRET,
@@ -117,11 +126,12 @@ def _max_option(default: int | None) -> Callable[[F], F]:
     )  # fmt: skip
 
 
-@click.command("disable")
-@_change_options
-@_max_option(WAVE)
-@click.option("--not-referenced", is_flag=True, help="Select only Secrets to which no workload refers.")
+@click.command("disable", options_metavar="--reason TEXT [OPTIONS]")
 @click.option("--reason", type=_REASON, required=True, help="Why; recorded in the Secret and in an Event.")
+@unused_days_option
+@click.option("--not-referenced", is_flag=True, help="Select only Secrets to which no workload refers.")
+@_max_option(WAVE)
+@_change_options
 def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
     """Have the API server refuse tokens. This can be undone.
 
@@ -136,7 +146,7 @@ def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
       tokenguard legacy disable --unused-days 90 --not-referenced --reason "wave 1" --dry-run
       tokenguard legacy disable shop/robot-token --reason "replaced, SHOP-12"
 
-    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run.
+    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or the answer is no.
     """
     given = ChangeOptions(**options)
     selection = given.selection(not_referenced=not_referenced, unused_only=is_given("unused_days"))
@@ -144,10 +154,11 @@ def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
 
 
 @click.command("restore")
-@_change_options
-@_max_option(None)
 @click.option("--still-used", is_flag=True, help="Select only Secrets whose token was used after it was disabled.")
+@refused_use_options
 @click.option("--reason", type=_REASON, help="Why; recorded in an Event.")
+@_max_option(None)
+@_change_options
 def restore(*, reason: str | None, still_used: bool, **options: Any) -> int:
     """Make disabled tokens valid again.
 
@@ -162,17 +173,18 @@ def restore(*, reason: str | None, still_used: bool, **options: Any) -> int:
       tokenguard legacy restore shop/robot-token --reason "still used by the backup"
       tokenguard legacy restore --still-used
 
-    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run.
+    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or the answer is no.
     """
     given = ChangeOptions(**options)
     return _change(Command.RESTORE, given, given.selection(still_used=still_used), reason or "")
 
 
 @click.command("delete")
-@_change_options
-@_max_option(None)
+@refused_use_options
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), default=_KEPT, metavar="FOLDER",
               help="Where to write a manifest of each Secret, without data.")  # fmt: skip
+@_max_option(None)
+@_change_options
 def delete(*, keep: Path, **options: Any) -> int:
     """Delete Secrets whose tokens nobody misses. This cannot be undone.
 
@@ -187,7 +199,7 @@ def delete(*, keep: Path, **options: Any) -> int:
       tokenguard legacy delete --namespace '*' --dry-run
       tokenguard legacy delete shop/robot-token --keep ~/retired-secrets
 
-    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run.
+    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or the answer is no.
     """
     given = ChangeOptions(**options)
     return _change(Command.DELETE, given, given.selection(), keep=keep)
@@ -202,7 +214,8 @@ def _change(
     """Make a plan, show it, ask, and carry it out; return the exit status."""
     asks = not (options.yes or options.dry_run)
     if asks and (options.output != "text" or not _is_terminal()):
-        raise click.UsageError("--yes or --dry-run is required with --output json, and without a terminal to ask on")
+        cause = "--output json does not ask" if options.output != "text" else "there is no terminal to ask on"
+        raise click.UsageError(f"{cause}; use --yes or --dry-run")
     request = scan_request(
         options.policy,
         options.policy_configmap,
@@ -225,14 +238,14 @@ def _change(
         lately = disabled_lately(done, transport.now()) if command is Command.DISABLE else []
         if options.dry_run or not (plan.secrets or lately):
             return _finish(plan, options, ())
-        if asks and plan.secrets and not click.confirm(f"{command.capitalize()} them?", err=True):
-            raise click.ClickException("nothing was changed")
+        if asks and plan.secrets and not _confirm(command):
+            return 2
         writer = LegacyWriter(transport, Author(own_username(transport), transport.now(), reason), kept.write)
         writer.complete_events(lately)
-        return _carry_out(plan, writer, options)
+        return _carry_out(plan, writer, options, keep)
 
 
-def _carry_out(plan: Plan, writer: LegacyWriter, options: ChangeOptions) -> int:
+def _carry_out(plan: Plan, writer: LegacyWriter, options: ChangeOptions, keep: Path) -> int:
     """Carry out a plan and return the exit status; text shows each result when it is there, JSON all at the end."""
     results: list[ChangeResult] = []
     try:
@@ -244,6 +257,8 @@ def _carry_out(plan: Plan, writer: LegacyWriter, options: ChangeOptions) -> int:
         count = sum(not result.error for result in results)
         done = f"{count} of {counted(len(plan.secrets), 'Secret')} {_PAST[plan.command]}"
         raise click.ClickException(f"{error}; {done}: run the command again to go on") from None
+    if plan.command is Command.DELETE and options.output == "text" and not all(result.error for result in results):
+        click.echo(f"their manifests, without data, are in {plain(str(keep))}")
     return _finish(plan, options, results)
 
 
@@ -261,6 +276,18 @@ def _finish(plan: Plan, options: ChangeOptions, results: Sequence[ChangeResult])
         executed = ExecutedPlan(plan, options.dry_run, tuple(results))
         print_report({"json": legacy_json.format_plan}, "json", executed)
     return 2 if any(result.error for result in results) else plan.exit_status
+
+
+def _confirm(command: Command) -> bool:
+    """Ask whether to carry out a plan. Raises `click.Abort` without an answer."""
+    try:
+        agreed = click.confirm(f"{command.capitalize()} them?", err=True)
+    except click.Abort:
+        click.echo("\nnothing was changed", err=True)
+        raise
+    if not agreed:
+        click.echo("nothing was changed", err=True)
+    return agreed
 
 
 def _is_terminal() -> bool:

@@ -7,8 +7,8 @@ import click
 
 from webhook.audit.summary import AuditSummary
 from webhook.cli.audit import read_logs
-from webhook.cli.cluster_scan import GivenPolicies, ScanRequest, scan_cluster, scan_policy_options
-from webhook.cli.common import FILE, cluster_options
+from webhook.cli.cluster_scan import GivenPolicies, ScanRequest, scan_cluster
+from webhook.cli.common import FILE
 from webhook.cluster.transport import Transport
 from webhook.legacy.metadata import RetirableMetadata
 from webhook.legacy.report import LegacyReport
@@ -18,21 +18,24 @@ from webhook.scan.options import UNUSED_DAYS, ScanFilters
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def report_options(command: F) -> F:
-    """Add the options on which the states of the Secrets depend, those of the policy and those of the cluster."""
-    unused = click.option(
-        "--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, metavar="DAYS",
-        help="Days without use after which a token counts as unused.",
-    )  # fmt: skip
+unused_days_option = click.option(
+    "--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, metavar="DAYS",
+    help="Days without use after which a token counts as unused.",
+)  # fmt: skip
+
+
+def refused_use_options(command: F) -> F:
+    """Add the options on which it depends whether a disabled token is still used."""
     after = click.option(
         "--after-days", type=click.IntRange(min=0), default=AFTER_DAYS, metavar="DAYS",
-        help="Days that a token must have been disabled without a refused use before its Secret may be deleted.",
+        help="Days that a token must have been disabled without a refused use before its Secret may be deleted. Within"
+             " as many days after a refused use it is still used.",
     )  # fmt: skip
     log = click.option(
         "--audit-log", "audit_logs", multiple=True, metavar="FILE|-", type=FILE,
         help="Audit log of the API server, from which to learn who uses disabled tokens. May be repeated.",
     )  # fmt: skip
-    return unused(after(log(scan_policy_options(cluster_options(command)))))
+    return after(log(command))
 
 
 def refused_uses(audit_logs: tuple[str, ...]) -> dict[str, tuple[RefusedUse, ...]]:

@@ -8,7 +8,7 @@ from webhook.formatters.legacy_text import disabling_text
 from webhook.formatters.scan_findings import first_names, grants_text
 from webhook.formatters.scan_summary import last_use_text
 from webhook.formatters.wrapping import wrapped
-from webhook.legacy.plan import Command, Exclusion, Plan, UnchangedSecret
+from webhook.legacy.plan import Command, Exclusion, Objection, Plan
 from webhook.legacy.retirable import RetirableSecret
 
 _EFFECTS = {
@@ -45,8 +45,9 @@ def format_plan(plan: Plan, options: FormatOptions = DEFAULT_OPTIONS) -> Iterato
     for secret in plan.secrets:
         yield from wrapped(f"  {_secret_line(plan.command, secret)}", options.width)
     yield from _effects(plan)
-    yield from _refusals("Refused", plan.refused, options)
-    yield from _refusals("Not selected", plan.skipped, options)
+    yield from _objections("Forced", plan.forced, options)
+    yield from _objections("Refused", plan.refused, options)
+    yield from _objections("Not selected", plan.skipped, options)
     if plan.done:
         yield f"{_DONE[plan.command].capitalize()} ({len(plan.done)}): {first_names(plan.done)}"
     if not plan.secrets:
@@ -82,15 +83,16 @@ def _exclusions(plan: Plan, options: FormatOptions) -> Iterator[str]:
         yield from wrapped(f"  {found.count}: {reason}", options.width)
 
 
-def _refusals(title: str, refusals: Iterable[UnchangedSecret], options: FormatOptions) -> Iterator[str]:
+def _objections(title: str, objections: Iterable[Objection], options: FormatOptions) -> Iterator[str]:
     """Yield an entry for all Secrets with the same reasons."""
-    alike: dict[tuple[str, ...], list[UnchangedSecret]] = {}
-    for refusal in refusals:
-        alike.setdefault(refusal.reasons, []).append(refusal)
+    alike: dict[tuple[str, ...], list[Objection]] = {}
+    for objection in objections:
+        alike.setdefault(objection.reasons, []).append(objection)
     if not alike:
         return
     yield f"{title} ({sum(map(len, alike.values()))})"
     for reasons, found in alike.items():
-        force = f" (--force {found[0].secret} overrides it)" if found[0].can_force and len(found) == 1 else ""
-        names = first_names(refusal.secret for refusal in found)
+        can_force = title != "Forced" and found[0].can_force and len(found) == 1
+        force = f" (--force {found[0].secret} overrides it)" if can_force else ""
+        names = first_names(objection.secret for objection in found)
         yield from wrapped(f"  {names}: {plain('; '.join(reasons))}{force}", options.width)

@@ -52,7 +52,7 @@ def _summary(report: LegacyReport) -> Iterator[tuple[str, str]]:
     found = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     yield "Secrets", f"{len(report.secrets)} legacy{f': {found}' if found else ''}"
     since = report.tracked_since or "an unknown day"
-    yield "uses", f"recorded since {since}; unused: none for {counted(report.unused_days, 'day')}"
+    yield "uses", f"recorded since {since}; a token is unused after {counted(report.unused_days, 'day')} without one"
 
 
 def _folded(secrets: Iterable[RetirableSecret], options: FormatOptions) -> Iterator[str]:
@@ -87,7 +87,7 @@ def disabling_text(secret: RetirableSecret) -> str:
     since = f"disabled {found.since}" if found.since else "disabled"
     reason = f": {plain(found.reason)}" if found.reason else ""
     refused = f"; a use was refused on {found.refused_on}" if found.refused_on else "; no use since"
-    return f"{since} by {plain(found.by) or 'an unknown manager'}{reason}{refused}"
+    return f"{since} by {plain(found.author)}{reason}{refused}"
 
 
 def refused_use_text(use: RefusedUse) -> str:

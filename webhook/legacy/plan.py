@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
-from webhook.core.formatting import FastStrEnum, counted
+from webhook.core.formatting import FastStrEnum, counted, did_you_mean
 from webhook.core.selectors import Accounts, Globs
 from webhook.legacy.report import LegacyReport
 from webhook.legacy.retirable import RetirableSecret, RetirementState
@@ -84,12 +84,12 @@ def _recent_use(secret: RetirableSecret, unused_days: int) -> bool:
     return secret.unused_days is None or secret.unused_days < unused_days
 
 
-class UnchangedSecret(Struct, frozen=True, gc=False, rename="camel"):
-    """A Secret that a command does not change, and why."""
+class Objection(Struct, frozen=True, gc=False, rename="camel"):
+    """Why a Secret is not changed, or what --force overrides."""
 
     secret: Annotated[str, Meta(description="Namespace and name.")]
     reasons: Annotated[tuple[str, ...], Meta(description="Why.")]
-    can_force: Annotated[bool, Meta(description="Whether --force with its name changes it all the same.")]
+    can_force: Annotated[bool, Meta(description="Whether --force with its name overrides all of it.")]
 
 
 class ExcludedSecrets(Struct, frozen=True, gc=False, rename="camel"):
@@ -108,8 +108,9 @@ class Plan(Struct, frozen=True, gc=False, rename="camel"):
     secrets: Annotated[tuple[RetirableSecret, ...], Meta(description="The Secrets to change, the worst first.")]
     later: Annotated[tuple[str, ...], Meta(description="Secrets for a later wave, because of --max.")]
     done: Annotated[tuple[str, ...], Meta(description="Secrets that are already as the command would leave them.")]
-    refused: Annotated[tuple[UnchangedSecret, ...], Meta(description="Named Secrets that are not changed.")]
-    skipped: Annotated[tuple[UnchangedSecret, ...], Meta(description="Selected Secrets that are not changed.")]
+    forced: Annotated[tuple[Objection, ...], Meta(description="What --force overrides; these Secrets are changed.")]
+    refused: Annotated[tuple[Objection, ...], Meta(description="Named Secrets that are not changed.")]
+    skipped: Annotated[tuple[Objection, ...], Meta(description="Selected Secrets that are not changed.")]
     excluded: Annotated[tuple[ExcludedSecrets, ...], Meta(description="What the criteria leave out; none without any.")]
     legacy_secrets: Annotated[int, Meta(description="The number of legacy Secrets in the namespaces that were read.")]
     unused_days: Annotated[int, Meta(description="Days without a use after which a token counts as unused.")]
@@ -134,10 +135,12 @@ def make_plan(
     planner = _Planner(command, report, selection)
     for secret in report.secrets:
         planner.add(secret)
-    missing = selection.named - {secret.title for secret in report.secrets}
+    titles = {secret.title for secret in report.secrets}
+    missing = selection.named - titles
     planner.done += sorted(missing & deleted)
     planner.refused += (
-        UnchangedSecret(name, ("no such legacy Secret",), can_force=False) for name in sorted(missing - deleted)
+        Objection(name, (f"no such legacy Secret{did_you_mean(name, sorted(titles))}",), can_force=False)
+        for name in sorted(missing - deleted)
     )
     return Plan(
         command,
@@ -146,6 +149,7 @@ def make_plan(
         secrets=tuple(planner.secrets),
         later=tuple(planner.later),
         done=tuple(planner.done),
+        forced=tuple(planner.forced),
         refused=tuple(planner.refused),
         skipped=tuple(planner.skipped),
         excluded=tuple(ExcludedSecrets(reason, count) for reason in Exclusion if (count := planner.excluded[reason])),
@@ -170,8 +174,9 @@ class _Planner:
         self.secrets: list[RetirableSecret] = []
         self.later: list[str] = []
         self.done: list[str] = []
-        self.refused: list[UnchangedSecret] = []
-        self.skipped: list[UnchangedSecret] = []
+        self.forced: list[Objection] = []
+        self.refused: list[Objection] = []
+        self.skipped: list[Objection] = []
         self.excluded: Counter[Exclusion] = Counter()
 
     def add(self, secret: RetirableSecret) -> None:
@@ -183,17 +188,15 @@ class _Planner:
         if not is_named and (exclusion := self._exclusion(secret)):
             self.excluded[exclusion] += 1
             return
+        objection = self._objection(secret)
         if self._is_done(secret):
             self.done.append(name)
-        elif reasons := [
-            found for found in self._all_reasons(secret) if name not in selection.forced or not found.can_force
-        ]:
-            can_force = all(found.can_force for found in reasons)
-            refusal = UnchangedSecret(name, tuple(found.text for found in reasons), can_force)
-            (self.refused if is_named else self.skipped).append(refusal)
+        elif objection and not (name in selection.forced and objection.can_force):
+            (self.refused if is_named else self.skipped).append(objection)
         elif is_named or selection.max_count is None or self._chosen < selection.max_count:
             self._chosen += not is_named
             self.secrets.append(secret)
+            self.forced += [objection] if objection else []
         else:
             self.later.append(name)
 
@@ -210,6 +213,13 @@ class _Planner:
             return secret.disabled is not None
         return self._command is Command.RESTORE and secret.disabled is None and not secret.half_restored
 
+    def _objection(self, secret: RetirableSecret) -> Objection | None:
+        """Return what is against changing a Secret: what --force cannot override, if there is such a reason."""
+        reasons = [*self._all_reasons(secret)]
+        decisive = [found for found in reasons if not found.can_force]
+        texts = tuple(found.text for found in (decisive if secret.title in self._selection.forced else ()) or reasons)
+        return Objection(secret.title, texts, can_force=not decisive) if texts else None
+
     def _all_reasons(self, secret: RetirableSecret) -> Iterator[_Reason]:
         """Yield why a command does not change a Secret."""
         if secret.deleting:
@@ -224,15 +234,15 @@ class _Planner:
         if days is None:
             yield _Reason("it is not known whether it is used")
         elif secret.last_used and days < limit:
-            yield _Reason(f"it was used on {secret.last_used}, within {counted(limit, 'day')}")
+            yield _Reason(f"it was used on {secret.last_used}, within --unused-days {limit}")
         elif days < limit:
-            yield _Reason(f"uses are recorded only since {secret.unused_since}: {counted(limit, 'day')} are required")
+            yield _Reason(f"uses are recorded only since {secret.unused_since}, for less than --unused-days {limit}")
 
     def _against_restoring(self, secret: RetirableSecret) -> Iterator[_Reason]:
         found = secret.disabled
         if found and not found.recorded:
             since = f" on {found.since}" if found.since else ""
-            yield _Reason(f"{found.by or 'an unknown manager'} has disabled it{since}, not tokenguard")
+            yield _Reason(f"{found.author} has disabled it{since}, not tokenguard")
 
     def _against_deleting(self, secret: RetirableSecret) -> Iterator[_Reason]:
         days, found = self._report.after_days, secret.disabled
@@ -244,8 +254,7 @@ class _Planner:
                 f"a use was refused on {found.refused_on}: restore it, or wait {wait} from then", can_force=False
             )
         elif secret.quiet_days is None or secret.quiet_days < days:
-            required = f"{counted(days, 'day')} {'is' if days == 1 else 'are'} required"
-            yield _Reason(f"it has been disabled since {found.since}: {required}", can_force=False)
+            yield _Reason(f"it was disabled on {found.since}, less than --after-days {days} ago", can_force=False)
         if secret.references:
             yield _Reason(f"{_references(secret)} {'running pods' if secret.pods else 'a template'}")
         yield from self._unknown_references(secret)
@@ -259,8 +268,9 @@ class _Planner:
 
 def _references(secret: RetirableSecret) -> str:
     titles = [*dict.fromkeys(reference.title for reference in (secret.pods or secret.references))]
-    more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
-    return f"{titles[0]}{more} refers to it, in"
+    if len(titles) == 1:
+        return f"{titles[0]} refers to it, in"
+    return f"{titles[0]} and {len(titles) - 1} more refer to it, in"
 
 
 class ChangeResult(Struct, frozen=True, gc=False, rename="camel"):

@@ -51,6 +51,13 @@ class Disabling(Struct, frozen=True, gc=False, rename="camel"):
     recorded: Annotated[bool, Meta(description="Whether tokenguard has disabled it, so that 'restore' undoes it.")]
     refused_on: Annotated[dt.date | None, Meta(description="The day (UTC) of the last refused use.")]
 
+    @property
+    def author(self) -> str:
+        """Who has disabled it, as text."""
+        if self.recorded:
+            return self.by or "an unknown user"
+        return f"field manager {self.by}" if self.by else "an unknown field manager"
+
 
 class RetirableSecret(Struct, frozen=True, gc=False, rename="camel"):
     """A Secret with a token that never expires, and how far its retirement is."""
