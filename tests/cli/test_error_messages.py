@@ -128,6 +128,13 @@ def test_usage_error_is_one_line_and_where_to_read_on(call, message) -> None:
     assert len(lines) <= 2
 
 
+@pytest.mark.parametrize("call", [(), ("legacy",), ("policy",)], ids=str)
+def test_missing_command_shows_the_help_alone(call) -> None:
+    done = run_command(*call)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == run_command(*call, "--help").stdout
+
+
 @pytest.mark.parametrize(("variable", "call"), [
     ("TOKENGUARD_OUTPUT", "check POD"), ("TOKENGUARD_TLS_SECRET", "certs status"),
 ])  # fmt: skip

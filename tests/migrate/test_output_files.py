@@ -38,6 +38,17 @@ def test_generated_file_is_updated_and_removed(folder) -> None:
     assert not folder.exists()
 
 
+def test_files_of_a_killed_process_are_removed(folder) -> None:
+    complete, empty = (folder / f"deployment-a.yaml.{number}" for number in (17, 18))
+    complete.write_text((folder / "deployment-a.yaml").read_text())
+    empty.touch()
+    others = {"backup.yaml.1": "kind: Deployment\n", "notes.2": ""}
+    for name, text in others.items():
+        (folder / name).write_text(text)
+    states(folder, FILES)
+    assert {file.name for file in folder.iterdir()} == {*FILES, *others}
+
+
 def test_edited_file_is_kept_if_it_would_change(folder) -> None:
     patch = folder / "deployment-a.yaml"
     edit(patch, "kind: Deployment", "kind: Deployment  # and ours")

@@ -21,7 +21,7 @@ class InputError(click.ClickException):
 
 def error_lines(error: Exception) -> Iterator[str]:
     """Yield the lines that report an error which ends a command."""
-    if isinstance(error, InputError):
+    if isinstance(error, InputError | click.exceptions.NoArgsIsHelpError):
         yield error.message
     elif isinstance(error, click.UsageError):
         yield f"error: {_usage_message(error)}"
