@@ -11,9 +11,10 @@ from webhook.cluster.transport import ApiError
 from webhook.core.decision import Outcome
 from webhook.core.webhook_namespaces import Requirement, WebhookScope, WebhookScopes
 from webhook.formatters import scan_text
+from webhook.scan.counts import OutcomeCounts
 from webhook.scan.exemption_usage import ExemptionStatus
 from webhook.scan.options import ScanFilters, ScanOptions
-from webhook.scan.report import OutcomeCounts, ScanReport
+from webhook.scan.report import ScanReport
 from webhook.scan.scanner import Scanner
 
 REFUSED = ApiError(403, "HTTP 403: not for you")
@@ -100,12 +101,13 @@ def test_refused_list_for_decisions_exits_2(what) -> None:
     report = scan(**{what: REFUSED})
     assert [resource.resource for resource in report.unread] == [what]
     assert (report.exit_status, report.names_unread) == (2, False)
+    assert (report.summary.secrets is None) == (what == "secrets")
 
 
 @pytest.mark.parametrize("what", ["roles", "clusterroles", "rolebindings", "clusterrolebindings"])
 def test_refused_roles_or_bindings_leave_out_permissions_only(what) -> None:
     pods = [{"metadata": meta("a"), "spec": live()}]
-    assert len(scan(pods=pods).accounts_without_permissions) == 1
+    assert [account.grants for account in scan(pods=pods).accounts_with_tokens] == [()]
     report = scan(pods=pods, **{what: REFUSED})
     assert [account.grants for account in report.accounts_with_tokens] == [None]
     assert report.exit_status == 0

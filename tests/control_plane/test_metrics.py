@@ -20,7 +20,7 @@ from tests.documented import API_SERVERS, METRICS
 from tests.end_to_end.cluster import POLICY, created, pod, prepare, put_policy, reads_legacy, refusal
 from tests.manifests.rendering import MONITORING, render, the
 from tests.serving import JSON, eventually
-from webhook.scan.report import OutcomeCounts
+from webhook.scan.counts import OutcomeCounts
 from webhook.scan.status import KEY, MAX_AGE_KEY, ScanStatus
 
 SOON = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=5)

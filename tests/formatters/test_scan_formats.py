@@ -7,6 +7,7 @@ import jsonschema
 import pytest
 from msgspec.structs import replace
 
+from tests.formatters.scan_html.reading import Page
 from tests.scan.small_cluster import (
     INJECT,
     NOW,
@@ -25,10 +26,15 @@ from webhook.core.policy.model import Action
 from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes
 from webhook.formatters import scan_json, scan_text
 from webhook.formatters.formatter import FormatOptions
+from webhook.formatters.scan_findings import grants_text
 from webhook.formatters.scan_html import page
+from webhook.formatters.scan_summary import NOT_INSTALLED
+from webhook.scan.api_types import TRACKING_TITLE
+from webhook.scan.counts import OutcomeCounts, RuleCount
 from webhook.scan.options import ScanFilters
 from webhook.scan.pod_admission import AdmissionHistory
-from webhook.scan.report import OutcomeCounts, RuleCount, UnreadResource
+from webhook.scan.rbac import Grant, Permission
+from webhook.scan.report import UnreadResource
 
 REFUSED = UnreadResource(
     "secrets", "HTTP 403: no\x1b[31m", "what is lacking", "what to look at", affects_decisions=True
@@ -72,6 +78,54 @@ def test_text_lists_pods_that_were_certainly_not_evaluated() -> None:
     ]
 
 
+def test_text_says_what_to_correct_before_pods_are_recreated() -> None:
+    small = Small(secret("old")).deployment("web", spec(container=named_secret("old")))
+    owner = of("ReplicaSet", "web-1")
+    small.pod("web-1-a", spec(container=named_secret("old")), creationTimestamp="2026-11-19T13:00:00Z", **owner)
+    small.snapshot.history = AdmissionHistory(NOW.replace(day=20), NOW.replace(day=21), is_known=True)
+    advice = "first correct these, whose next pods would be denied by legacy-token-reference; then recreate them"
+    assert f"(legacy-token-reference); {advice}\n" in text(small.scan())
+    [pod] = small.scan().unevaluated_pods
+    assert pod.hint.startswith("first correct Deployment/web, whose next pod would be denied by legacy-token-reference")
+
+
+def test_text_says_in_one_line_that_tokenguard_is_not_installed() -> None:
+    small = Small().pod("a", live(), creationTimestamp="2026-11-19T13:00:00Z")
+    small.snapshot.history = AdmissionHistory(is_known=True)
+    report = small.scan()
+    line = f"installed  {NOT_INSTALLED}"
+    assert f"\n{line}\n" in text(report)
+    assert "admitted without evaluation" not in text(report)
+    html = "".join(page.format_report(report))
+    assert html.count("no new pod is evaluated") == 1
+    assert "recreate them" not in html
+    assert "kubectl rollout restart" not in html
+
+
+def test_numbers_of_unread_secrets_are_unknown() -> None:
+    small = Small().pod("a", live())
+    small.snapshot.secrets_read = False
+    small.snapshot.unread.append(REFUSED)
+    lines = [line.split("  ") for line in text(small.scan()).splitlines()]
+    numbers = {line[0]: [cell.strip() for cell in line[1:] if cell] for line in lines if line[-1].strip() in "0?"}
+    assert numbers["legacy Secrets"] == ["?"] * 4
+    assert "legacy     unknown: Secrets could not be read" in text(small.scan())
+    assert [line.split() for line in text(small.scan()).splitlines() if " now " in line] == [
+        ["now", "?", "1", "0", "0"]
+    ]
+    assert "Secrets could not be read, so it is not known how many tokens never expire" in "".join(
+        page.format_report(small.scan())
+    )
+
+
+def test_text_says_that_the_days_of_use_are_unknown() -> None:
+    small = Small(secret("old"))
+    small.snapshot.tracked_since = None
+    assert "use is not recorded\n" in text(small.scan())
+    small.snapshot.unread.append(UnreadResource(TRACKING_TITLE, "HTTP 403", "", "", affects_decisions=False))
+    assert "since when use is recorded could not be read, so no Secret counts as unused\n" in text(small.scan())
+
+
 def test_text_lists_pods_of_an_excluded_namespace_without_advice() -> None:
     small = Small().pod("a", live(), creationTimestamp="2026-11-22T13:00:00Z")
     scopes = WebhookScopes(WebhookScope(excluded=frozenset({"shop"})))
@@ -91,6 +145,7 @@ cluster    https://api, 2026-11-24 12:00 UTC
 policy     POLICY, enforce: policy.yaml
 audiences  the API server's, assumed (see --api-audience): https://kubernetes.default.svc, https://kubernetes.default.svc.cluster.local
 scanned    1 namespace, 3 pods of 2 workloads
+incomplete outcomes may be wrong: could not read secrets (see the end)
 if recreated under this policy  denied       patched        warned       allowed
 pods                                 2             1             0             0
 workloads (worst outcome)            1             1             0             0
@@ -105,27 +160,26 @@ legacy     3 Secrets: 2 referenced, 1 used, 0 invalid, 1 safe to delete
            use recorded since 2026-02-01
 accounts   2 with API tokens: 2 no permissions
 exemptions 4: 1 in use, 1 unused, 1 expired, 1 unknown, 1 expiring soon
-incomplete could not read secrets (see the end)
 
 workloads: denied if recreated
-  Deployment/web in shop (2 pods), account default: no permissions
+  Deployment/web in shop (2 pods), account default: no permissions; token of app: no permissions
     reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
 mount a projected token instead (1 of 2 pods)
     reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
 "used"; mount a projected token instead (1 of 2 pods, not in the template)
 
 API server tokens and injections
-  patch: token-expiration: has lifetime 31536000s (Kubernetes extends 3607s to a year), exceeding the maximum \
-3600s; capped to 3600s: 3 pods in shop
+  patch: token-expiration: the API server's token has lifetime 31536000s (Kubernetes extends 3607s to a year), \
+exceeding the maximum 3600s; capped to 3600s: 3 pods in shop
 
 legacy Secrets
+  Secret/used in shop: token of app (no permissions), created 2026-01-01, last used 2026-11-20
+    referenced by Deployment/web (1 pod): spec.initContainers[0].env[0]
   Secret/old in shop: token of app (no permissions), created 2026-01-01, no use recorded since 2026-02-01
     referenced by Deployment/web (1 pod): spec.containers[0].env[0]
     listed by ServiceAccount/app
   Secret/unused in shop: token of app (no permissions), created 2026-01-01, no use recorded since 2026-02-01: \
 safe to delete
-  Secret/used in shop: token of app (no permissions), created 2026-01-01, last used 2026-11-20
-    referenced by Deployment/web (1 pod): spec.initContainers[0].env[0]
 
 ServiceAccounts
   ServiceAccount/app in shop: warn: legacy-token-reference: secrets[0] lists the long-lived token in Secret "old"; \
@@ -208,7 +262,10 @@ tokens in pods by audience and lifetime
     )
 
 
-CAP = "patch: token-expiration: has lifetime 31536000s (Kubernetes extends 3607s to a year), exceeding the maximum "
+CAP = (
+    "patch: token-expiration: the API server's token has lifetime 31536000s (Kubernetes extends 3607s to a year),"
+    " exceeding the maximum "
+)
 INJECTED = 'patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token'
 TOKENS_LIE_THERE = (
     """is "/var/lib/kubelet/pods", which contains every pod's tokens; mount only the folder that is needed"""
@@ -325,7 +382,7 @@ def test_text_shows_filters_and_counts_all(small_cluster) -> None:
         "pods                                 2             1             0             0",
     ]
     assert not [line for line in lines if "legacy-token-reference" in line]
-    assert [line for line in lines if "patch: token-expiration: has lifetime" in line]
+    assert [line for line in lines if "patch: token-expiration: the API server's token has lifetime" in line]
 
 
 def test_text_filtered_changes_are_only_counted() -> None:
@@ -377,8 +434,9 @@ def test_text_shows_the_most_powerful_accounts_first() -> None:
     bound(small, "root", {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]})
     bound(small, "limited", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}, namespace="shop")
     found = text(small.scan())
-    assert "accounts   3 with API tokens: 1 cluster-admin, 1 limited, 1 no permissions\n" in found
-    assert "  Pod/root in shop, account root: cluster-admin; and 1 more workload with 1 pod\n" in found
+    assert "accounts   3 with API tokens: 1 cluster-admin, 1 dangerous in some, 1 no permissions\n" in found
+    accounts = "account root: cluster-admin; token of limited: may read Secrets in shop"
+    assert f"  Pod/root in shop, {accounts}; and 1 more workload with 1 pod\n" in found
     secrets = [line.partition(",")[0] for line in found.split("\n") if line.startswith("  Secret/")]
     assert secrets == [
         "  Secret/new in shop: token of root (cluster-admin)",
@@ -389,13 +447,62 @@ def test_text_shows_the_most_powerful_accounts_first() -> None:
     ]  # fmt: skip
 
 
+def test_text_shows_permissions_without_a_running_pod() -> None:
+    small = Small(secret("old", account="root"), secret("other", account="app"))
+    small.deployment("z-idle", spec(container=named_secret("old"), serviceAccountName="quiet"), replicas=0)
+    small.deployment("bound", spec(container=named_secret("other"), serviceAccountName="app"), replicas=0)
+    bound(small, "root", {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]})
+    bound(small, "app", {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}, namespace="shop")
+    heads = [line for line in text(small.scan()).split("\n") if line.startswith("  Deployment/")]
+    assert heads == [
+        "  Deployment/z-idle in shop (0 pods), account quiet: no permissions; token of root: cluster-admin",
+        "  Deployment/bound in shop (0 pods), account app: may read other objects in shop",
+    ]
+    rows = Page("".join(page.format_report(small.scan()))).rows("workloads")
+    assert [(row["Workload"], row["Account"]) for row in rows] == [
+        ("Deployment/z-idle", "account quiet: no permissions; token of root: cluster-admin"),
+        ("Deployment/bound", "account app: may read other objects in shop"),
+    ]
+
+
+def test_dangerous_and_used_secrets_come_first() -> None:
+    small = Small(
+        secret("a-unused", account="idle"),
+        secret("invalid", account="root", invalid_since="2026-11-01"),
+        secret("root-old", account="root"),
+        secret("root-used", account="root", last_used="2026-11-20"),
+    )
+    bound(small, "root", {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]})
+    expected = ["root-used", "root-old", "a-unused", "invalid"]
+    lines = [line for line in text(small.scan()).split("\n") if line.startswith("  Secret/")]
+    assert [line.split()[0].removeprefix("Secret/") for line in lines] == expected
+    rows = Page("".join(page.format_report(small.scan()))).rows("secrets")
+    assert [(row["Secret"], row["Permissions"]) for row in rows] == [
+        (name, "no permissions" if name == "a-unused" else "cluster-admin") for name in expected
+    ]
+
+
+def test_grants_name_three_permissions_and_count_the_others() -> None:
+    permissions = [*Permission][1:]
+    grants = [Grant(permission, ("a", "b")) for permission in permissions]
+    assert grants_text(grants) == "may escalate, bind or impersonate, create tokens, read Secrets in a, b; 4 more"
+    everywhere = [Grant(Permission.EVERYTHING, ("a",)), Grant(Permission.READ, ())]
+    assert grants_text(everywhere) == "admin in a; may read other objects in all namespaces"
+
+
+def test_text_counts_pods_and_templates_without_pods() -> None:
+    small = Small().pod("a", live()).deployment("idle", spec(), replicas=0)
+    assert ": 1 pod and 1 template without pods in shop\n" in text(small.scan())
+
+
 def test_text_folds_workloads_with_the_same_findings() -> None:
     small = Small(secret("old"))
     for number in range(30):
         small.pod(f"p-{number:02}", spec(container=named_secret("old")))
     found = text(small.scan())
     assert found.count("reject: legacy-token-reference") == 1
-    assert "  Pod/p-00 in shop; and 29 more workloads with 29 pods\n" in found
+    accounts = "account default: no permissions; token of app: no permissions"
+    assert f"  Pod/p-00 in shop, {accounts}; and 29 more workloads with 29 pods\n" in found
 
 
 def test_text_with_filters_shows_only_these_findings(small_cluster) -> None:

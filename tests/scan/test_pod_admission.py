@@ -43,12 +43,23 @@ def test_admission_follows_from_the_pods_age(created, expected) -> None:
 
 @pytest.mark.parametrize(("history", "expected"), [
     pytest.param(AdmissionHistory(), "undetermined", id="not read"),
-    pytest.param(AdmissionHistory(None, None, is_known=True), "before-installation", id="nothing installed"),
     pytest.param(AdmissionHistory(WEBHOOK, None, is_known=True), "undetermined", id="policy from a file"),
     pytest.param(AdmissionHistory(None, POLICY, is_known=True), "not-evaluated", id="webhook deleted"),
 ])  # fmt: skip
 def test_admission_needs_the_history(history, expected) -> None:
     assert admissions(UNCAPPED, history=history) == [expected]
+
+
+def test_pods_are_not_listed_if_tokenguard_is_not_installed() -> None:
+    small = Small().pod("a", UNCAPPED, creationTimestamp=BEFORE)
+    small.snapshot.history = AdmissionHistory(is_known=True)
+    report = small.scan()
+    assert (report.webhook_exists, report.unevaluated_pods) == (False, ())
+
+
+def test_hint_says_to_restore_a_deleted_webhook_configuration() -> None:
+    [pod] = found(UNCAPPED, history=AdmissionHistory(None, POLICY, is_known=True))
+    assert pod.hint.startswith("first create the webhook configuration again, see 'tokenguard status'; then delete it")
 
 
 SCOPES = {

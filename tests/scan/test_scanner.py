@@ -23,14 +23,20 @@ from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes
+from webhook.scan.counts import OutcomeCounts
 from webhook.scan.evaluation_result import Change
 from webhook.scan.options import ApiAudiences, AudienceSource, ScanFilters
 from webhook.scan.pod_admission import AdmissionHistory
-from webhook.scan.report import OutcomeCounts, TokenUse, UnreadResource
+from webhook.scan.report import AccountWithTokens, TokenUse, UnreadResource
 
 READS = spec(container=named_secret("old"))
 YEAR = 31_536_000
 OWNED = of("ReplicaSet", "web-1")
+
+
+def without_permissions(report) -> list[AccountWithTokens]:
+    """Return the accounts whose token Kubernetes mounts though no binding grants them anything."""
+    return [account for account in report.accounts_with_tokens if account.grants == () and account.pods]
 
 
 def owners(report):
@@ -65,7 +71,7 @@ def test_scan_workloads_of_two_groups_are_distinct() -> None:
     ]
     [legacy] = report.legacy_secrets
     assert [reference.title for reference in legacy.references] == ["Job/train", "Job.batch.volcano.sh/train"]
-    [idle] = report.accounts_without_permissions
+    [idle] = without_permissions(report)
     assert idle.workloads == ("Job.batch.volcano.sh/train", "Job/train")
 
 
@@ -101,7 +107,7 @@ def test_scan_finished_pod_is_only_counted(phase) -> None:
     report = small.scan('rules: {legacy-token-secret: "off"}\n')
     assert report.summary.finished_pods == 1
     assert (report.workloads, report.summary.pods, report.tokens) == ((), OutcomeCounts(), ())
-    assert (report.accounts_without_permissions, report.exit_status) == ((), 0)
+    assert (without_permissions(report), report.exit_status) == ([], 0)
     assert [secret.removable for secret in report.legacy_secrets] == [True, True]
 
 
@@ -245,7 +251,7 @@ def test_account_without_binding_has_no_permissions(given, idle) -> None:
         small.snapshot.permissions.add_binding(each)
     found = [
         (account.namespace, account.name, account.pods, account.workloads)
-        for account in small.scan().accounts_without_permissions
+        for account in without_permissions(small.scan())
     ]
     assert found == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
 
@@ -256,7 +262,7 @@ def test_accounts_with_unreadable_bindings_have_unknown_rights() -> None:
     report = small.scan()
     [account] = report.accounts_with_tokens
     assert (account.name, account.grants, account.legacy_secrets) == ("app", None, ("old",))
-    assert (report.accounts_without_permissions, report.permissions_read) == ((), False)
+    assert without_permissions(report) == []
 
 
 HOST = spec([{"name": "h", "hostPath": {"path": "/"}}], automountServiceAccountToken=False)
@@ -293,6 +299,12 @@ def test_exit_status_is_1_if_something_would_be_denied() -> None:
     assert small.scan("", STRICT).exit_status == 1
     assert small.scan(STRICT, "").exit_status == 0
     assert Small(secret("old")).scan().exit_status == 1
+
+
+def test_exit_status_is_2_if_not_all_was_read() -> None:
+    small = Small(secret("old"))
+    small.snapshot.unread.append(UnreadResource("cronjobs", "", "", "", affects_decisions=True))
+    assert small.scan().exit_status == 2
 
 
 def test_filters_select_findings_but_not_outcomes() -> None:

@@ -73,8 +73,8 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
 
 
 def _scanned(report: ScanReport) -> str:
-    workloads, secrets = report.summary.workloads, report.summary.secrets
-    return f"scanned {counted(workloads.total, 'workload')} and {counted(secrets.total, 'legacy Secret')}"
+    workloads, secrets = report.summary.workloads, report.legacy_secrets
+    return f"scanned {counted(workloads.total, 'workload')} and {counted(len(secrets), 'legacy Secret')}"
 
 
 def _comments(current: ScanReport, report: ScanReport, result: str) -> list[str]:

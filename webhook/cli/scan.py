@@ -99,7 +99,7 @@ def command(
       tokenguard scan --output policyreport --write-reports
 
     Exit status: 0 nothing would be denied; 1 something would be denied (with --simulate: by that policy); 2 usage error
-    or failed run, or something that the outcomes depend on could not be read.
+    or failed run, or something that the outcomes depend on could not be read, whatever else was found.
     """
     if STDIN == policy == simulate:
         raise click.UsageError("--policy and --simulate cannot both be standard input")

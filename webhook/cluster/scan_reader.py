@@ -30,6 +30,7 @@ from webhook.scan.api_types import (
     LAST_USED,
     TRACKED_SINCE,
     TRACKING,
+    TRACKING_TITLE,
     Job,
     LegacyTokenSecret,
     LivePod,
@@ -148,6 +149,7 @@ class ScanReader:
         before = len(self._unread)
         missing = f"legacy tokens and their uses; {wrong}"
         snapshot.secrets += self._list(self._decoded(SECRETS), missing, affects_decisions=True)
+        snapshot.secrets_read = len(self._unread) - before < len(self._parts(SECRETS))
         if len(self._unread) == before:
             missing = "Secrets of other types that contain a used legacy token"
             snapshot.used_copies += self._list(self._decoded(USED_TOKENS), missing)
@@ -303,7 +305,7 @@ class ScanReader:
         missing = "since when uses of legacy tokens are recorded: no Secret counts as unused"
         found: ConfigMap | None = None
         hint = f"kubectl auth can-i list configmaps/{name} -n {namespace}"
-        with self._gap(f"ConfigMap {namespace}/{name}", missing, hint):
+        with self._gap(TRACKING_TITLE, missing, hint):
             found = self._config_map(namespace, name)
         return parse_day((found.data or {}).get(TRACKED_SINCE)) if found else None
 

@@ -4,13 +4,14 @@ Workloads with the same findings are folded into one entry, and so are accounts 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from webhook.core.formatting import counted, plain
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.scan_findings import (
     ADMISSIONS,
     FindingLine,
+    accounts_text,
     first_names,
     generated_findings,
     grants_text,
@@ -18,12 +19,11 @@ from webhook.formatters.scan_findings import (
     workload_lines,
 )
 from webhook.scan.evaluation_result import Admission
-from webhook.scan.rbac import NO_PERMISSIONS
+from webhook.scan.pod_admission import RESTORE_HINT
 from webhook.scan.report import AccountWithTokens, LegacySecret, ScannedWorkload, ScanReport
 
 Section = tuple[str, list[str]]
 """A title and its lines."""
-_Accounts = Mapping[tuple[str, str], AccountWithTokens]
 _DELETE_COPY = ": delete it and the token's ServiceAccount: as long as that exists, the token can be restored"
 
 
@@ -32,16 +32,14 @@ def sections(report: ScanReport) -> Iterator[Section]:
 
     With filters by rule or action only the objects with a finding that is shown.
     """
-    accounts = {(account.namespace, account.name): account for account in report.accounts_with_tokens}
     for outcome in summary.OUTCOMES:
         workloads = [workload for workload in report.workloads if workload.outcome is outcome]
-        yield f"workloads: {outcome} if recreated", [*_workloads(workloads, accounts)]
+        yield f"workloads: {outcome} if recreated", [*_workloads(workloads)]
     yield "API server tokens and injections", [*_generated(report.workloads)]
     yield "pods that were admitted without evaluation", [*_unevaluated(report)]
     shows_all = report.filters.show_all_findings
-    secrets = sorted(report.legacy_secrets, key=lambda secret: _account_severity(accounts, _account_of(secret)))
-    shown = (secret for secret in secrets if shows_all or secret.result.findings)
-    yield "legacy Secrets", [line for secret in shown for line in _secret(secret, accounts)]
+    shown = (secret for secret in summary.ordered_secrets(report) if shows_all or secret.result.findings)
+    yield "legacy Secrets", [line for secret in shown for line in _secret(secret)]
     yield (
         "CSIDrivers",
         [
@@ -58,19 +56,14 @@ def sections(report: ScanReport) -> Iterator[Section]:
     yield "ServiceAccounts", [*lines, *(_accounts(report.accounts_with_tokens) if shows_all else ())]
 
 
-def _workloads(workloads: Iterable[ScannedWorkload], accounts: _Accounts) -> Iterator[str]:
+def _workloads(workloads: Iterable[ScannedWorkload]) -> Iterator[str]:
     """Yield an entry for all workloads with the same findings, those with the most powerful accounts first."""
-
-    def order(workload: ScannedWorkload) -> tuple[tuple[bool, int], int, str, str]:
-        severity = _account_severity(accounts, _worst_account(workload, accounts))
-        return severity, -workload.pod_count, workload.namespace, workload.title
-
     alike: dict[tuple[FindingLine, ...], list[ScannedWorkload]] = {}
-    for workload in sorted(workloads, key=order):
+    for workload in summary.ordered_workloads(workloads):
         if lines := tuple(workload_lines(workload)):
             alike.setdefault(lines, []).append(workload)
     for lines, (first, *others) in alike.items():
-        yield f"{_title(first)}{_powers(_worst_account(first, accounts), accounts)}{_more(others)}"
+        yield f"{_title(first)}, {accounts_text(first)}{_more(others)}"
         yield from (f"  {line}" for line in lines)
 
 
@@ -86,57 +79,45 @@ def _more(workloads: list[ScannedWorkload]) -> str:
     return f"; and {counted(len(workloads), 'more workload')} with {counted(pods, 'pod')}"
 
 
-def _powers(key: tuple[str, str], accounts: _Accounts) -> str:
-    """Return what the account of a workload may do, if Kubernetes mounts its token."""
-    account = accounts.get(key)
-    return f", account {plain(account.name)}: {grants_text(account.grants)}" if account and account.pods else ""
-
-
-def _worst_account(workload: ScannedWorkload, accounts: _Accounts) -> tuple[str, str]:
-    keys = sorted({(workload.namespace, group.account) for group in workload.groups})
-    return min(keys, key=lambda key: _account_severity(accounts, key))
-
-
-def _account_severity(accounts: _Accounts, key: tuple[str, str]) -> tuple[bool, int]:
-    account = accounts.get(key)
-    return account.severity if account else NO_PERMISSIONS
-
-
-def _account_of(secret: LegacySecret) -> tuple[str, str]:
-    return secret.namespace, secret.account
-
-
 def _generated(workloads: Iterable[ScannedWorkload]) -> Iterator[str]:
     """Yield the findings that are not about what an author wrote, each with the number of pods."""
-    pods: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    idle: Counter[str] = Counter()
     namespaces: dict[str, set[str]] = {}
     for workload in workloads:
         for line, count in generated_findings(workload).items():
-            pods[str(line)] += count
+            total[str(line)] += count
+            idle[str(line)] += not workload.pods
             namespaces.setdefault(str(line), set()).add(workload.namespace)
-    for text, count in pods.most_common():
-        yield f"{text}: {counted(count, 'pod')} in {first_names(sorted(namespaces[text]))}"
+    for text, count in total.most_common():
+        templates = [counted(idle[text], "template") + " without pods"] if idle[text] else []
+        pods = [counted(count - idle[text], "pod")] if count > idle[text] else []
+        yield f"{text}: {' and '.join([*pods, *templates])} in {first_names(sorted(namespaces[text]))}"
 
 
 def _unevaluated(report: ScanReport) -> Iterator[str]:
     """Yield the pods that were certainly admitted without evaluation, by how, and by rule."""
-    owners: dict[tuple[Admission, str], Counter[str]] = {}
+    owners: dict[tuple[Admission, str, str], Counter[str]] = {}
     for pod in report.unevaluated_pods:
         if pod.admission is not Admission.UNDETERMINED:
             rules = ", ".join(dict.fromkeys(finding.rule for finding in pod.findings))
-            owners.setdefault((pod.admission, rules), Counter())[f"{pod.owner} in {pod.namespace}"] += 1
-    for (admission, rules), pods in owners.items():
+            key = pod.admission, rules, pod.next_denied_by
+            owners.setdefault(key, Counter())[f"{pod.owner} in {pod.namespace}"] += 1
+    for (admission, rules, denied_by), pods in owners.items():
         those = f"{counted(pods.total(), 'pod')} of {first_names(pods)}"
-        advice = "" if admission is Admission.EXCLUDED else "; recreate them"
+        advice = ""
+        if admission is not Admission.EXCLUDED:
+            restored = RESTORE_HINT if report.webhook_exists is False else ""
+            correct = f"first correct these, whose next pods would be denied by {denied_by}; then " if denied_by else ""
+            advice = f"; {restored}{correct}recreate them"
         yield f"{ADMISSIONS[admission]}: {those} ({rules}){advice}"
 
 
-def _secret(secret: LegacySecret, accounts: _Accounts) -> Iterator[str]:
+def _secret(secret: LegacySecret) -> Iterator[str]:
     created = f", created {secret.created:%Y-%m-%d}" if secret.created else ""
     invalid = f", marked invalid {secret.invalid_since}" if secret.invalid_since else ""
     advice = f": {summary.SAFE_TO_DELETE}" if secret.removable else _DELETE_COPY if secret.is_copy else ""
-    account = accounts.get(_account_of(secret))
-    powers = f" ({grants_text(account.grants)})" if account else ""
+    powers = f" ({grants_text(secret.grants)})" if secret.account else ""
     content = f"legacy token {summary.COPY}" if secret.is_copy else f"token of {_account_name(secret)}{powers}"
     name = f"Secret/{plain(secret.name)} in {plain(secret.namespace)}"
     yield f"{name}: {content}{created}, {summary.last_use_text(secret)}{invalid}{advice}"

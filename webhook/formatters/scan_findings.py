@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from webhook.core.formatting import counted, plain, quote
@@ -13,6 +14,7 @@ from webhook.tokens.humanize import humanize_seconds
 
 ResultOf = Callable[[PodGroup], EvaluationResult]
 _MAX_NAMES = 5
+TOKEN_EXPIRATION = "token-expiration"  # noqa: S105 - a rule
 ADMISSIONS = {
     Admission.NOT_EVALUATED: "admitted without evaluation, as tokenguard was not called",
     Admission.BEFORE_INSTALLATION: "admitted without evaluation, before the webhook configuration was created",
@@ -21,7 +23,7 @@ ADMISSIONS = {
     " exemption",
 }
 """What is known about the admission of a running pod that the policy would deny as it is."""
-_MAX_GRANTS = 2
+_MAX_GRANTS = 3
 
 
 class FindingLine(NamedTuple):
@@ -151,15 +153,26 @@ def grants_text(grants: Sequence[Grant] | None) -> str:
         return "unknown permissions"
     if not grants:
         return "no permissions"
-    more = "" if len(grants) <= _MAX_GRANTS else "; more"
-    return "; ".join(map(_grant, grants[:_MAX_GRANTS])) + more
+    more = [f"{len(grants) - _MAX_GRANTS} more"] if len(grants) > _MAX_GRANTS else []
+    by_place = groupby(grants[:_MAX_GRANTS], lambda grant: grant.namespaces)
+    return "; ".join([*(_grants(namespaces, list(alike)) for namespaces, alike in by_place), *more])
 
 
-def _grant(grant: Grant) -> str:
-    is_everything = grant.permission is Permission.EVERYTHING
-    if not grant.namespaces:
-        return "cluster-admin" if is_everything else f"may {grant.permission} in all namespaces"
-    return f"{'admin' if is_everything else f'may {grant.permission}'} in {first_names(grant.namespaces)}"
+def _grants(namespaces: tuple[str, ...], grants: list[Grant]) -> str:
+    is_everything = grants[0].permission is Permission.EVERYTHING
+    if is_everything and not namespaces:
+        return "cluster-admin"
+    where = first_names(namespaces) if namespaces else "all namespaces"
+    what = "admin" if is_everything else f"may {', '.join(grant.permission for grant in grants)}"
+    return f"{what} in {where}"
+
+
+def accounts_text(workload: ScannedWorkload) -> str:
+    """Return what the accounts of a workload's pods, and of the legacy tokens that they name, may do."""
+    return "; ".join(
+        f"{'account' if account.own else 'token of'} {plain(account.name)}: {grants_text(account.grants)}"
+        for account in workload.accounts
+    )
 
 
 def first_names(names: Iterable[str]) -> str:
@@ -191,7 +204,10 @@ def _authored(group: PodGroup) -> dict[FindingLine, None]:
 
 def _line(finding: ReportedFinding) -> FindingLine:
     """Return a finding, with its path if it is about what the author wrote."""
-    return _full_line(finding) if finding.authored else FindingLine(finding.action, finding.rule, plain(finding.detail))
+    if finding.authored:
+        return _full_line(finding)
+    subject = "the API server's token " if finding.rule == TOKEN_EXPIRATION else ""
+    return FindingLine(finding.action, finding.rule, plain(f"{subject}{finding.detail}"))
 
 
 def _full_line(finding: ReportedFinding) -> FindingLine:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain, quote
@@ -9,11 +10,12 @@ from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
 from webhook.core.policy.model import Action
 from webhook.formatters.scan_findings import first_names
 from webhook.legacy.retirable import RetirableSecret
+from webhook.scan.counts import OutcomeCounts
 from webhook.scan.evaluation_result import Change, worst_outcome
 from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
 from webhook.scan.options import ApiAudiences, AudienceSource, PolicyInfo, ScanFilters
-from webhook.scan.rbac import Permission
-from webhook.scan.report import AccountWithTokens, LegacySecret, OutcomeCounts, ScanReport
+from webhook.scan.rbac import Grant, Permission, grants_severity
+from webhook.scan.report import LegacySecret, ScannedWorkload, ScanReport
 
 OUTCOMES = tuple(reversed(Outcome))
 ACTIONS = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT)
@@ -21,6 +23,11 @@ LIFETIMES = ("never expires", "1 year", "over 1 hour", "up to 1 hour")
 NOW, RECREATED, SIMULATED = "now", "if recreated", "simulated"
 _USES = {NOW: "now", RECREATED: "recreated", SIMULATED: "simulated"}
 """The attributes of a `TokenUse` with these numbers."""
+UNKNOWN = "?"
+"""In place of a number that depends on what could not be read."""
+NOT_INSTALLED = (
+    "no: there is no ValidatingWebhookConfiguration/tokenguard, so no new pod is evaluated; see 'tokenguard status'"
+)
 IF_RECREATED = "if recreated under this policy"
 SAFE_TO_DELETE, COPY = "safe to delete", "copied into another Secret type"
 SECRET_STATES = ("referenced", "used", "invalid", SAFE_TO_DELETE, COPY)
@@ -32,15 +39,15 @@ _SOURCES = {
     AudienceSource.TOKEN: "from the token of this scan",
     AudienceSource.ASSUMED: "assumed (see --api-audience)",
 }
-_CLUSTER_ADMIN, _DANGEROUS_POWER, _SOME_POWER, _NO_POWER, _UNKNOWN_POWER = _POWERS = (
-    "cluster-admin", "dangerous in all namespaces", "limited", "no permissions", "unknown",
+_CLUSTER_ADMIN, _EVERYWHERE, _SOMEWHERE, _SOME_POWER, _NO_POWER, _UNKNOWN_POWER = _POWERS = (
+    "cluster-admin", "dangerous in all namespaces", "dangerous in some", "limited", "no permissions", "unknown",
 )  # fmt: skip
 Field = tuple[str, str]
 """A name and its value; an empty name continues the field before."""
 
 
-def outcome_counts(report: ScanReport) -> tuple[tuple[str, OutcomeCounts, OutcomeCounts | None], ...]:
-    """Return the numbers by outcome of each kind of object, and those under the simulated policy."""
+def outcome_counts(report: ScanReport) -> tuple[tuple[str, OutcomeCounts | None, OutcomeCounts | None], ...]:
+    """Return the numbers by outcome of each kind of object, None if unknown, and those under the simulated policy."""
     summary = report.summary
     return (
         ("pods", summary.pods, summary.simulated_pods),
@@ -57,13 +64,14 @@ def rule_counts(report: ScanReport, *, simulated: bool) -> dict[str, Counter[Act
     return dict(sorted(counts.items(), key=lambda item: [-item[1][action] for action in ACTIONS]))
 
 
-def token_lifetimes(report: ScanReport) -> dict[str, list[int]]:
-    """Return the numbers of tokens by `LIFETIMES`: now, recreated and simulated."""
+def token_lifetimes(report: ScanReport) -> dict[str, list[int | None]]:
+    """Return the numbers of tokens by `LIFETIMES`, None if unknown: now, recreated and simulated."""
     by_state = {state: [0] * len(LIFETIMES) for state in (NOW, RECREATED, *([SIMULATED] if report.simulated else []))}
     for use in report.tokens:
         for state, counts in by_state.items():
             counts[_lifetime_place(use.lifetime_seconds)] += getattr(use, _USES[state])
-    return by_state
+    known = report.summary.secrets is not None  # legacy tokens are the ones that never expire
+    return {state: [counts[0] if known else None, *counts[1:]] for state, counts in by_state.items()}
 
 
 def _lifetime_place(seconds: int | None) -> int:
@@ -86,12 +94,16 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
         yield "simulated", _policy(report.simulated)
         if report.simulated.api_audiences != audiences:
             yield "audiences", _audiences(report.simulated.api_audiences)
+    if report.webhook_exists is False:
+        yield "installed", NOT_INSTALLED
     summary = report.summary
     scanned = f"{counted(summary.pods.total, 'pod')} of {counted(summary.workloads.total, 'workload')}"
     finished = f"; {summary.finished_pods} finished" if summary.finished_pods else ""
     yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {scanned}{finished}"
     if excluded := report.excluded_namespaces:
         yield "", f"not evaluated, excluded by the webhook configuration: {first_names(excluded)}"
+    if report.may_be_wrong:
+        yield "incomplete", f"outcomes may be wrong: could not read {_unread(report)}"
     namespaces, findings = _filters(report.filters)
     if namespaces:
         yield "", f"showing only {namespaces}"
@@ -101,17 +113,19 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
 
 def state_fields(report: ScanReport) -> Iterator[Field]:
     """Yield the state of legacy Secrets, accounts and exemptions, and what could not be read."""
-    if secrets := report.legacy_secrets:
+    if report.summary.secrets is None:
+        yield "legacy", "unknown: Secrets could not be read"
+    elif secrets := report.legacy_secrets:
         counts = Counter(state for secret in secrets for state in secret_states(secret))
         states = ", ".join(f"{counts[state]} {state}" for state in SECRET_STATES if state != COPY)
         yield "legacy", f"{counted(len(secrets), 'Secret')}: {states}"
-        yield "", f"use recorded since {report.tracked_since}" if report.tracked_since else "use is not recorded"
+        yield "", recorded_text(report)
         if counts[COPY]:
             yield "", f"{counts[COPY]} {COPY}"
         if report.names_unread:
             yield "", "not everything that may refer to them could be read (see the end)"
     if accounts := report.accounts_with_tokens:
-        permissions = Counter(_power(account) for account in accounts)
+        permissions = Counter(_power(account.grants) for account in accounts)
         words = [f"{permissions[power]} {power}" for power in _POWERS if permissions[power]]
         yield "accounts", f"{len(accounts)} with API tokens: {', '.join(words)}"
     for name, usages in (("exemptions", report.exemptions), (SIMULATED, report.simulated_exemptions or ())):
@@ -121,19 +135,50 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
             if soon := sum(usage.expires_soon for usage in usages):
                 words.append(f"{soon} expiring soon")
             yield name, f"{len(usages)}: {', '.join(words)}"
-    if report.unread:
-        yield "incomplete", f"could not read {first_names(unread.resource for unread in report.unread)} (see the end)"
+    if report.unread and not report.may_be_wrong:
+        yield "incomplete", f"could not read {_unread(report)}"
 
 
-def _power(account: AccountWithTokens) -> str:
-    if account.grants is None:
-        return _UNKNOWN_POWER
-    if not account.grants:
-        return _NO_POWER
-    worst = account.grants[0]
-    if worst.namespaces or worst.permission in (Permission.WRITE, Permission.READ):
+def _unread(report: ScanReport) -> str:
+    decisive = [unread.resource for unread in report.unread if unread.affects_decisions]
+    return f"{first_names(decisive or [unread.resource for unread in report.unread])} (see the end)"
+
+
+def recorded_text(report: ScanReport) -> str:
+    """Return since when the API server records uses of legacy tokens."""
+    if report.uses_unread:
+        return "since when use is recorded could not be read, so no Secret counts as unused"
+    return f"use recorded since {report.tracked_since}" if report.tracked_since else "use is not recorded"
+
+
+def _power(grants: Sequence[Grant] | None) -> str:
+    if not grants:
+        return _UNKNOWN_POWER if grants is None else _NO_POWER
+    if not is_dangerous(grants):
         return _SOME_POWER
-    return _CLUSTER_ADMIN if worst.permission is Permission.EVERYTHING else _DANGEROUS_POWER
+    if grants[0].namespaces:
+        return _SOMEWHERE
+    return _CLUSTER_ADMIN if grants[0].permission is Permission.EVERYTHING else _EVERYWHERE
+
+
+def is_dangerous(grants: Sequence[Grant] | None) -> bool:
+    """Return whether a leaked token of an account with these grants is dangerous: one with `limited` ones is not."""
+    return any(grant.is_dangerous for grant in grants or ())
+
+
+def ordered_secrets(report: ScanReport) -> list[LegacySecret]:
+    """Return the legacy Secrets: valid ones first, then by what their tokens allow, then by their last use."""
+
+    def order(secret: LegacySecret) -> tuple[Any, ...]:
+        last_used = secret.last_used.toordinal() if secret.last_used else 0
+        return secret.invalid_since is not None, grants_severity(secret.grants), -last_used
+
+    return sorted(report.legacy_secrets, key=order)
+
+
+def ordered_workloads(workloads: Iterable[ScannedWorkload]) -> list[ScannedWorkload]:
+    """Return workloads of one outcome: first those whose tokens allow most."""
+    return sorted(workloads, key=lambda workload: (workload.severity, -workload.pod_count, workload.namespace))
 
 
 def workload_changes(report: ScanReport) -> str:
@@ -159,14 +204,15 @@ def under_enforce(report: ScanReport) -> str:
 def headline(report: ScanReport) -> str:
     """Return in a sentence what would be denied, and in others what the report is limited to."""
     denied = []
-    for title, now, simulated in outcome_counts(report):
+    for title, now, simulated in outcome_counts(report)[:2]:
         counts = simulated if report.simulated and simulated else now
-        if counts.denied:
+        if counts and counts.denied:
             denied.append(f"{counts.denied} of {counts.total} {title.partition(' (')[0]}")
     policy = "the simulated" if report.simulated else "this"
-    incomplete = any(unread.affects_decisions for unread in report.unread) and not denied
-    unsure = ", as far as could be read" if incomplete else ""
+    unsure = ", as far as could be read" if report.may_be_wrong else ""
     sentence = f"{', '.join(denied) or 'Nothing'} would be denied if recreated under {policy} policy{unsure}."
+    if report.legacy_secrets:
+        sentence = f"{sentence} {counted(len(report.legacy_secrets), 'legacy Secret')} with a token that never expires."
     if not report.simulated and (enforced := under_enforce(report)):
         sentence = f"{sentence} {enforced[0].upper()}{enforced[1:]}."
     return " ".join([sentence, *(f"Showing only {shown}." for shown in _filters(report.filters) if shown)])

@@ -83,7 +83,8 @@ def _outcomes(report: ScanReport, width: int) -> Iterator[str]:
     yield _row(summary.IF_RECREATED, summary.OUTCOMES)
     for title, now, simulated in summary.outcome_counts(report):
         counts = [found for found in (now, simulated) if found]
-        yield _row(title, [_number([getattr(found, outcome) for found in counts]) for outcome in summary.OUTCOMES])
+        numbers = ([getattr(found, outcome) for found in counts] for outcome in summary.OUTCOMES)
+        yield _row(title, [_number(found) if found else summary.UNKNOWN for found in numbers])
     if report.simulated:
         yield from _fields([("workloads", summary.workload_changes(report))], width)
 
@@ -121,7 +122,7 @@ def _rules(report: ScanReport, max_lines: int) -> Iterator[str]:
 def _lifetimes(report: ScanReport) -> Iterator[str]:
     yield _row("tokens in pods", summary.LIFETIMES)
     for state, numbers in summary.token_lifetimes(report).items():
-        yield _row(f"  {state}", map(str, numbers))
+        yield _row(f"  {state}", (summary.UNKNOWN if number is None else str(number) for number in numbers))
 
 
 def _fields(fields: Iterable[summary.Field], width: int) -> Iterator[str]:

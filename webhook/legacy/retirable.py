@@ -8,8 +8,9 @@ from msgspec import Meta, Struct
 
 from webhook.core.formatting import FastStrEnum
 from webhook.legacy.metadata import RetirableMetadata
+from webhook.scan.evaluation_result import Namespace
 from webhook.scan.rbac import NO_PERMISSIONS, Grant
-from webhook.scan.report import AccountWithTokens, LegacySecret, Name, Namespace, Reference, ScanReport, Uid
+from webhook.scan.report import AccountWithTokens, LegacySecret, Name, Reference, ScanReport, Uid
 
 AFTER_DAYS = 14
 """A job that runs once a week fails twice within these days."""

@@ -1,24 +1,25 @@
 """Counts the results of a scan."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
+from webhook.scan.counts import OutcomeCounts, RuleCount, ScanSummary
 from webhook.scan.exemption_usage import CountedResult
-from webhook.scan.rbac import Permissions
+from webhook.scan.rbac import Grant
 from webhook.scan.report import (
     AccountWithTokens,
     CsiDriver,
     LegacySecret,
-    OutcomeCounts,
-    RuleCount,
     ScannedWorkload,
-    ScanSummary,
     ServiceAccountResult,
     TokenUse,
 )
+
+GrantsOf = Callable[[str, str], tuple[Grant, ...] | None]
+"""Returns what the ServiceAccount with this namespace and name may do, None if that is not known."""
 
 
 def counted_results(
@@ -54,24 +55,24 @@ def summarize(
     namespaces: int,
     finished_pods: int,
     workloads: Sequence[ScannedWorkload],
-    secrets: Sequence[LegacySecret],
+    secrets: Sequence[LegacySecret] | None,
     *,
     simulates: bool,
 ) -> ScanSummary:
-    """Return the numbers of pods, workloads and Secrets by outcome."""
+    """Return the numbers of pods, workloads and Secrets by outcome; `secrets` is None if they could not be read."""
     groups = [group for workload in workloads for group in workload.pods]
     pods = ((result.outcome, len(group.names)) for group in groups if (result := group.simulated_result))
     outcomes = ((workload.simulated_outcome, 1) for workload in workloads if workload.simulated_outcome)
-    simulated = ((secret.simulated.outcome, 1) for secret in secrets if secret.simulated)
+    simulated = ((secret.simulated.outcome, 1) for secret in secrets or () if secret.simulated)
     return ScanSummary(
         namespaces,
         finished_pods,
         pods=_counts((group.evaluation.result.outcome, len(group.names)) for group in groups),
         workloads=_counts((workload.outcome, 1) for workload in workloads),
-        secrets=_counts((secret.result.outcome, 1) for secret in secrets),
+        secrets=None if secrets is None else _counts((secret.result.outcome, 1) for secret in secrets),
         simulated_pods=_counts(pods) if simulates else None,
         simulated_workloads=_counts(outcomes) if simulates else None,
-        simulated_secrets=_counts(simulated) if simulates else None,
+        simulated_secrets=_counts(simulated) if simulates and secrets is not None else None,
     )
 
 
@@ -123,7 +124,7 @@ def token_uses(workloads: Sequence[ScannedWorkload], *, simulates: bool) -> tupl
 
 
 def accounts_with_tokens(
-    workloads: Iterable[ScannedWorkload], secrets: Iterable[LegacySecret], permissions: Permissions | None
+    workloads: Iterable[ScannedWorkload], secrets: Iterable[LegacySecret], grants_of: GrantsOf
 ) -> tuple[AccountWithTokens, ...]:
     """Return the accounts whose API token Kubernetes mounts in pods, or that a legacy Secret has a token of."""
     pods: Counter[tuple[str, str]] = Counter()
@@ -141,7 +142,7 @@ def accounts_with_tokens(
     return tuple(
         AccountWithTokens(
             *key,
-            grants=permissions.of(*key) if permissions else None,
+            grants=grants_of(*key),
             pods=pods[key],
             workloads=tuple(sorted(titles.get(key, ()))),
             legacy_secrets=tuple(sorted(tokens.get(key, ()))),

@@ -10,6 +10,8 @@ from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT
 LAST_USED = "kubernetes.io/legacy-token-last-used"
 TRACKING = ("kube-system", "kube-apiserver-legacy-service-account-token-tracking")
 """The ConfigMap with the day since which the API server records uses of legacy tokens."""
+TRACKING_TITLE = f"ConfigMap {'/'.join(TRACKING)}"
+"""How a report names it."""
 TRACKED_SINCE = "since"
 """Its key, a day like `2026-11-24`."""
 

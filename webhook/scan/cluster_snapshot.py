@@ -9,7 +9,7 @@ from webhook.core.token_objects import CSIDriver, ServiceAccount
 from webhook.scan.api_types import LegacyTokenSecret
 from webhook.scan.options import ApiAudiences, AudienceSource
 from webhook.scan.pod_admission import AdmissionHistory
-from webhook.scan.rbac import Permissions
+from webhook.scan.rbac import Grant, Permissions
 from webhook.scan.report import UnreadResource
 
 
@@ -17,14 +17,16 @@ from webhook.scan.report import UnreadResource
 class ClusterSnapshot:
     """What was read. `permissions` is None if roles or bindings could not be read.
 
-    `used_copies` are Secrets of other types that contain a used legacy token. `all_namespaces` says that the cluster
-    has no others than `namespaces`. `issuer` is the API server's issuer of tokens, which is its audience by default.
-    `given_audiences` are those of the command line, `token_audiences` those of the token that the scan is made with.
+    `secrets_read` is False if legacy Secrets could be read in no namespace. `used_copies` are Secrets of other types
+    that contain a used legacy token. `all_namespaces` says that the cluster has no others than `namespaces`. `issuer`
+    is the API server's issuer of tokens, which is its audience by default. `given_audiences` are those of the command
+    line, `token_audiences` those of the token that the scan is made with.
     """
 
     namespaces: dict[str, Labels] = field(default_factory=dict)
     all_namespaces: bool = True
     secrets: list[LegacyTokenSecret] = field(default_factory=list)
+    secrets_read: bool = True
     used_copies: list[LegacyTokenSecret] = field(default_factory=list)
     accounts: list[ServiceAccount] = field(default_factory=list)
     csi_drivers: list[CSIDriver] = field(default_factory=list)
@@ -46,6 +48,10 @@ class ClusterSnapshot:
             return ApiAudiences(self.token_audiences, AudienceSource.TOKEN)
         usual = (self.issuer, *FALLBACK_API_AUDIENCES) if self.issuer else FALLBACK_API_AUDIENCES
         return ApiAudiences(tuple(dict.fromkeys(usual)), AudienceSource.ASSUMED)
+
+    def grants_of(self, namespace: str, account: str) -> tuple[Grant, ...] | None:
+        """Return what an account may do, the most dangerous first; None if that is not known."""
+        return self.permissions.of(namespace, account) if self.permissions else None
 
     def cluster(self) -> ClusterState:
         """Return the cluster state that evaluations use."""

@@ -12,6 +12,7 @@ from webhook.core.policy.model import Action
 
 _SEVERITY = tuple(Outcome)
 
+Namespace = Annotated[str, Meta(description="The namespace; empty for a cluster-scoped object.")]
 Rule = Annotated[str, Meta(description="The rule's name.")]
 Path = Annotated[str, Meta(description="The path of the field in the pod.")]
 Audience = Annotated[str, Meta(description="Who the token is issued for; empty: the API server.")]

@@ -4,16 +4,10 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from webhook.scan.counts import RuleCount
 from webhook.scan.evaluation_result import EvaluationResult, PodEvaluation, PodGroup, ReportedFinding
 from webhook.scan.options import ScanFilters
-from webhook.scan.report import (
-    CsiDriver,
-    LegacySecret,
-    RuleCount,
-    ScannedWorkload,
-    ServiceAccountResult,
-    UnevaluatedPod,
-)
+from webhook.scan.report import CsiDriver, LegacySecret, ScannedWorkload, ServiceAccountResult, UnevaluatedPod
 
 _Evaluated = TypeVar("_Evaluated", ServiceAccountResult, CsiDriver, LegacySecret)
 

@@ -45,6 +45,7 @@ class LegacySecretAnalyzer:
         self._listed = snapshot.listed()
         self._tracked_since = snapshot.tracked_since
         self._all_read = not any(unread.may_name_secrets for unread in snapshot.unread)
+        self._grants_of = snapshot.grants_of
         self._today = now.astimezone(dt.UTC).date()
         self._unused_days = unused_days
 
@@ -70,6 +71,7 @@ class LegacySecretAnalyzer:
         return LegacySecret(
             *key,
             account=secret.account,
+            grants=self._grants_of(key[0], secret.account) if secret.account else None,
             created=created,
             last_used=last_used,
             unused_since=unused_since,

@@ -20,6 +20,7 @@ from webhook.scan.owners import OwnerKey
 
 SETTLING = dt.timedelta(seconds=10)
 """Until all API servers call a new webhook, and all replicas have a new policy."""
+RESTORE_HINT = "first create the webhook configuration again, see 'tokenguard status'; then "
 INCLUDE_HINT = "nothing; or include the namespace in the webhook configuration, and scan again"
 _RESTARTED = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _REFERENCE = "legacy-token-reference"
@@ -35,6 +36,16 @@ class AdmissionHistory(NamedTuple):
     policy_changed: dt.datetime | None = None
     scopes: WebhookScopes = WebhookScopes()
     is_known: bool = False
+
+    @property
+    def webhook_exists(self) -> bool | None:
+        """Whether the validating webhook configuration exists; None if it could not be read."""
+        return self.webhook_created is not None if self.is_known else None
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether tokenguard may be installed: its webhook configuration or its policy exists, or that is not known."""
+        return self.webhook_exists is not False or self.policy_changed is not None
 
 
 class AdmissionClassifier:
@@ -66,7 +77,7 @@ class AdmissionClassifier:
             return Admission.UNDETERMINED
         if scopes.pods.excludes(namespace, self._namespaces.get(namespace, frozenset())):
             return Admission.EXCLUDED
-        if (webhook is None and policy is None) or (webhook is not None and created < webhook):
+        if webhook is not None and created < webhook:
             return Admission.BEFORE_INSTALLATION
         if policy is None or created < max(policy, webhook or policy) + SETTLING:
             return Admission.UNDETERMINED

@@ -42,8 +42,18 @@ class Grant(Struct, frozen=True, gc=False, rename="camel"):
 
     @property
     def severity(self) -> tuple[bool, int]:
-        """A key that sorts grants, the most dangerous first: those in the whole cluster, then those in namespaces."""
-        return bool(self.namespaces), _SEVERITY[self.permission]
+        """A key that sorts grants, the most dangerous first.
+
+        Those in the whole cluster come before those in namespaces, except the permission to read other objects: that
+        comes last.
+        """
+        is_limited, rank = bool(self.namespaces), _SEVERITY[self.permission]
+        return (True, rank + is_limited) if self.permission is Permission.READ else (is_limited, rank)
+
+    @property
+    def is_dangerous(self) -> bool:
+        """Whether it allows more than to read or write other objects."""
+        return self.permission not in (Permission.WRITE, Permission.READ)
 
     def covers(self, other: "Grant") -> bool:
         """Return whether it applies wherever another grant does."""
@@ -51,8 +61,26 @@ class Grant(Struct, frozen=True, gc=False, rename="camel"):
 
 
 _SEVERITY = {permission: number for number, permission in enumerate(Permission)}
-NO_PERMISSIONS = (True, len(_SEVERITY))
+NO_PERMISSIONS = (True, len(_SEVERITY) + 1)
 """The severity of an account without grants: less than any other."""
+
+
+def grants_severity(grants: tuple[Grant, ...] | None) -> tuple[bool, int]:
+    """Return a key that sorts accounts by their grants, the most dangerous first."""
+    return grants[0].severity if grants else NO_PERMISSIONS
+
+
+class AccountGrants(Struct, frozen=True, gc=False, rename="camel"):
+    """What a ServiceAccount may do."""
+
+    name: Annotated[str, Meta(description="The ServiceAccount's name.")]
+    own: Annotated[
+        bool, Meta(description="Whether the pods run as it; otherwise they name a legacy Secret with its token.")
+    ]
+    grants: Annotated[
+        tuple[Grant, ...] | None,
+        Meta(description="What RBAC allows, the most dangerous first; null if roles or bindings could not be read."),
+    ]
 
 
 class RbacSubject(Object, frozen=True):
@@ -109,6 +137,7 @@ class Permissions:
     def __init__(self) -> None:
         self._roles: dict[tuple[str, str], frozenset[Permission]] = {}
         self._bindings: dict[str, list[tuple[str, tuple[str, str]]]] = {}
+        self._grants: dict[tuple[str, str], tuple[Grant, ...]] = {}
 
     def add_role(self, role: Role) -> None:
         """Add a role; only the groups of its permissions are kept."""
@@ -131,6 +160,12 @@ class Permissions:
 
         A group of permissions in the whole cluster is not repeated for single namespaces.
         """
+        known = self._grants.get((namespace, account))
+        if known is None:
+            known = self._grants[namespace, account] = self._grants_of(namespace, account)
+        return known
+
+    def _grants_of(self, namespace: str, account: str) -> tuple[Grant, ...]:
         users = (f"{_USER}{namespace}:{account}", f"{_ACCOUNTS}:{namespace}", *_EVERYBODY)
         places: dict[Permission, set[str]] = {}
         for user in users:

@@ -10,27 +10,27 @@ from msgspec import Meta, Struct
 
 from webhook.core.decision import Outcome
 from webhook.core.formatting import plain
-from webhook.core.policy.model import Action
+from webhook.scan.api_types import TRACKING_TITLE
+from webhook.scan.counts import RuleCount, ScanSummary
 from webhook.scan.evaluation_result import (
     Admission,
     Audience,
     Change,
     EvaluationResult,
     Lifetime,
+    Namespace,
     Path,
     PodGroup,
     ReportedFinding,
-    Rule,
     worst_outcome,
 )
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import PolicyInfo, ScanFilters
 from webhook.scan.owners import OwnerIdentity
-from webhook.scan.rbac import NO_PERMISSIONS, Grant
+from webhook.scan.rbac import NO_PERMISSIONS, AccountGrants, Grant, grants_severity
 
 _BUILT_IN_GROUPS = frozenset({"", "apps", "batch"})
 
-Namespace = Annotated[str, Meta(description="The namespace; empty for a cluster-scoped object.")]
 Name = Annotated[str, Meta(description="The object's name.")]
 Group = Annotated[str, Meta(description="The API group of the kind; empty for the core group.")]
 Kind = Annotated[str, Meta(description="The object's kind.")]
@@ -53,6 +53,10 @@ class ScannedWorkload(Struct, frozen=True, gc=False, rename="camel"):
     outcome: Annotated[Outcome, Meta(description="The worst outcome of its pods and its template.")]
     simulated_outcome: Annotated[Outcome | None, Meta(description="The worst outcome under the simulated policy.")]
     change: Annotated[Change, Meta(description="The most severe change.")]
+    accounts: Annotated[
+        tuple[AccountGrants, ...],
+        Meta(description="The ServiceAccounts of its pods and of the legacy tokens that they name."),
+    ]
     api_version: ApiVersion = ""
     uid: Uid = ""
 
@@ -62,6 +66,7 @@ class ScannedWorkload(Struct, frozen=True, gc=False, rename="camel"):
         key: tuple[str, str, str, str],
         pods: tuple[PodGroup, ...],
         next_pod: PodGroup | None,
+        accounts: tuple[AccountGrants, ...],
         identity: OwnerIdentity,
     ) -> "ScannedWorkload":
         """Return the workload with this namespace, group, kind and name."""
@@ -76,6 +81,7 @@ class ScannedWorkload(Struct, frozen=True, gc=False, rename="camel"):
             outcome=worst_outcome(group.evaluation.result.outcome for group in groups),
             simulated_outcome=worst_outcome(simulated) if simulated else None,
             change=next(change for change in Change if change in changes),
+            accounts=accounts,
             api_version=identity.api_version,
             uid=identity.uid,
         )
@@ -84,6 +90,11 @@ class ScannedWorkload(Struct, frozen=True, gc=False, rename="camel"):
     def title(self) -> str:
         """Kind and name, with the group of a custom kind."""
         return object_title(self.group, self.kind, self.name)
+
+    @property
+    def severity(self) -> tuple[bool, int]:
+        """A key that sorts workloads by what their tokens allow, the most dangerous first."""
+        return min((grants_severity(account.grants) for account in self.accounts), default=NO_PERMISSIONS)
 
     @property
     def groups(self) -> tuple[PodGroup, ...]:
@@ -139,6 +150,10 @@ class LegacySecret(Struct, frozen=True, gc=False, rename="camel"):
     namespace: Namespace
     name: Name
     account: Annotated[str, Meta(description="The token's ServiceAccount; empty if it is not known.")]
+    grants: Annotated[
+        tuple[Grant, ...] | None,
+        Meta(description="What RBAC allows that account, the most dangerous first; null if it is not known."),
+    ]
     created: Annotated[dt.datetime | None, Meta(description="When the Secret was created.")]
     last_used: Annotated[dt.date | None, Meta(description="The day (UTC) of the last recorded use.")]
     unused_since: Annotated[
@@ -184,6 +199,7 @@ class UnevaluatedPod(Struct, frozen=True, gc=False, rename="camel"):
         ),
     ]
     findings: Annotated[tuple[ReportedFinding, ...], Meta(description="What denies it as it is.")]
+    next_denied_by: Annotated[str, Meta(description="A rule that denies the next pod, too; empty: none does.")]
     hint: Annotated[str, Meta(description="What to do.")]
 
 
@@ -213,7 +229,7 @@ class AccountWithTokens(Struct, frozen=True, gc=False, rename="camel"):
     @property
     def severity(self) -> tuple[bool, int]:
         """A key that sorts accounts, the most dangerous first."""
-        return self.grants[0].severity if self.grants else NO_PERMISSIONS
+        return grants_severity(self.grants)
 
 
 class UnreadResource(Struct, frozen=True, gc=False, rename="camel"):
@@ -232,43 +248,6 @@ class UnreadResource(Struct, frozen=True, gc=False, rename="camel"):
         return f"cannot read {self.resource}: {plain(self.reason)}; check: {self.hint}"
 
 
-class OutcomeCounts(Struct, frozen=True, gc=False, rename="camel"):
-    """Numbers by outcome."""
-
-    allowed: Annotated[int, Meta(description="Neither warned, patched nor denied.")] = 0
-    warned: Annotated[int, Meta(description="With a warning.")] = 0
-    patched: Annotated[int, Meta(description="With a patch.")] = 0
-    denied: Annotated[int, Meta(description="Denied.")] = 0
-
-    @property
-    def total(self) -> int:
-        """The sum."""
-        return self.allowed + self.warned + self.patched + self.denied
-
-
-class RuleCount(Struct, frozen=True, gc=False, rename="camel"):
-    """How many pods (or templates without pods), Secrets, accounts and CSIDrivers of a namespace violate a rule."""
-
-    namespace: Namespace
-    rule: Rule
-    action: Annotated[Action, Meta(description="The action.")]
-    count: Annotated[int, Meta(description="Under the policy.")]
-    simulated: Annotated[int | None, Meta(description="Under the simulated policy.")] = None
-
-
-class ScanSummary(Struct, frozen=True, gc=False, rename="camel"):
-    """Numbers of the scanned objects."""
-
-    namespaces: Annotated[int, Meta(description="The scanned namespaces.")]
-    finished_pods: Annotated[int, Meta(description="Succeeded and failed pods, which no other number includes.")]
-    pods: Annotated[OutcomeCounts, Meta(description="Running pods.")]
-    workloads: Annotated[OutcomeCounts, Meta(description="Workloads by their worst outcome.")]
-    secrets: Annotated[OutcomeCounts, Meta(description="Legacy Secrets.")]
-    simulated_pods: Annotated[OutcomeCounts | None, Meta(description="Pods under the simulated policy.")]
-    simulated_workloads: Annotated[OutcomeCounts | None, Meta(description="Workloads under the simulated policy.")]
-    simulated_secrets: Annotated[OutcomeCounts | None, Meta(description="Secrets under the simulated policy.")]
-
-
 class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
     """All results of a scan. Filters select findings; outcomes, changes and exemptions follow from all findings."""
 
@@ -278,6 +257,13 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
     policy: Annotated[PolicyInfo, Meta(description="The policy.")]
     simulated: Annotated[PolicyInfo | None, Meta(description="The simulated policy.")]
     filters: Annotated[ScanFilters, Meta(description="The filters of the command line.")]
+    webhook_exists: Annotated[
+        bool | None,
+        Meta(
+            description="Whether tokenguard's webhook configuration exists: without it, no pod is evaluated. Null if"
+            " it could not be read."
+        ),
+    ]
     excluded_namespaces: Annotated[
         tuple[Namespace, ...],
         Meta(
@@ -291,7 +277,11 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
     accounts: Annotated[tuple[ServiceAccountResult, ...], Meta(description="ServiceAccounts with findings.")]
     csi_drivers: Annotated[tuple[CsiDriver, ...], Meta(description="CSIDrivers with findings.")]
     unevaluated_pods: Annotated[
-        tuple[UnevaluatedPod, ...], Meta(description="Running pods that the policy would deny as they are.")
+        tuple[UnevaluatedPod, ...],
+        Meta(
+            description="Running pods that the policy would deny as they are; none if neither webhook configuration nor"
+            " policy exists, as tokenguard is not installed then."
+        ),
     ]
     legacy_secrets: Annotated[tuple[LegacySecret, ...], Meta(description="Secrets with tokens that never expire.")]
     tracked_since: Annotated[
@@ -308,18 +298,18 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
     ]
     unread: Annotated[tuple[UnreadResource, ...], Meta(description="What could not be read.")]
     exit_status: Annotated[
-        int, Meta(description="1 if something would be denied, else 2 if outcomes may be wrong, else 0.")
+        int, Meta(description="2 if outcomes may be wrong, else 1 if something would be denied, else 0.")
     ]
 
     @property
-    def accounts_without_permissions(self) -> tuple[AccountWithTokens, ...]:
-        """The ServiceAccounts whose token Kubernetes mounts though no binding grants them anything."""
-        return tuple(account for account in self.accounts_with_tokens if account.grants == () and account.pods)
+    def may_be_wrong(self) -> bool:
+        """Whether something could not be read that outcomes depend on."""
+        return any(unread.affects_decisions for unread in self.unread)
 
     @property
-    def permissions_read(self) -> bool:
-        """Whether it is known what ServiceAccounts may do."""
-        return all(account.grants is not None for account in self.accounts_with_tokens)
+    def uses_unread(self) -> bool:
+        """Whether it could not be read since when uses of legacy tokens are recorded."""
+        return any(unread.resource == TRACKING_TITLE for unread in self.unread)
 
     @property
     def names_unread(self) -> bool:

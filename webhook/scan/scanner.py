@@ -31,9 +31,10 @@ from webhook.scan.filters import FindingFilter
 from webhook.scan.legacy_secrets import LegacySecretAnalyzer, recreated_secret, references
 from webhook.scan.options import ScanOptions, describe_policy
 from webhook.scan.owners import OwnerIdentity, OwnerIndex, OwnerKey, TemplateRevision
-from webhook.scan.pod_admission import INCLUDE_HINT, AdmissionClassifier, recreate_hint
+from webhook.scan.pod_admission import INCLUDE_HINT, RESTORE_HINT, AdmissionClassifier, recreate_hint
 from webhook.scan.pod_tokens import legacy_references, tokens_of
 from webhook.scan.policy_diff import change_between
+from webhook.scan.rbac import AccountGrants
 from webhook.scan.recreate import Automounts, pod_from_template, recreated_pod, replacement_pod
 from webhook.scan.report import (
     CsiDriver,
@@ -122,7 +123,8 @@ class Scanner:
             recreated = recreated_pod(context, revision and revision.template, self._automounts(namespace))
         group = (context.account, tokens_of(context), *self._evaluations(namespace, recreated))
         self._groups.setdefault(owner, {}).setdefault(group, []).append(name)
-        if not is_mirror(pod) and (violations := self._evaluator.violations(namespace, pod, pod.created)):
+        is_unevaluated = self._snapshot.history.is_installed and not is_mirror(pod)
+        if is_unevaluated and (violations := self._evaluator.violations(namespace, pod, pod.created)):
             self._add_unevaluated(pod, owner, context, violations, group[2].result)
 
     def _add_unevaluated(
@@ -138,6 +140,8 @@ class Scanner:
         denied_by = next((finding.rule for finding in recreated.findings if finding.action is Action.REJECT), "")
         admission = self._admissions.classify(pod, context.account, findings, references)
         hint = recreate_hint(owner, meta.name or "", denied_by)
+        if self._snapshot.history.webhook_exists is False:
+            hint = RESTORE_HINT + hint
         self._unevaluated.append(
             UnevaluatedPod(
                 namespace=owner.namespace,
@@ -147,6 +151,7 @@ class Scanner:
                 owner=object_title(*owner[1:]),
                 admission=admission,
                 findings=findings,
+                next_denied_by=denied_by,
                 hint=INCLUDE_HINT if admission is Admission.EXCLUDED else hint,
             )
         )
@@ -168,7 +173,10 @@ class Scanner:
         simulates = other is not None
         namespaces = set(filter(self._is_selected, snapshot.namespaces))
         namespaces |= {workload.namespace for workload in workloads} | {secret.namespace for secret in secrets}
-        summary = aggregate.summarize(len(namespaces), self._finished_pods, workloads, secrets, simulates=simulates)
+        summary = aggregate.summarize(
+            len(namespaces), self._finished_pods, workloads, secrets if snapshot.secrets_read else None,
+            simulates=simulates,
+        )  # fmt: skip
         shown = FindingFilter(options.filters)
         counts = aggregate.rule_counts(results, simulated if simulates else None)
         return ScanReport(
@@ -178,6 +186,7 @@ class Scanner:
             policy=describe_policy(options.policy, options.policy_origin, audiences),
             simulated=describe_policy(other, options.simulated_origin, audiences) if other else None,
             filters=options.filters,
+            webhook_exists=snapshot.history.webhook_exists,
             excluded_namespaces=tuple(sorted(filter(self._is_excluded, namespaces))),
             summary=summary,
             rule_counts=tuple(filter(shown.shows, counts)),
@@ -189,7 +198,7 @@ class Scanner:
             tracked_since=snapshot.tracked_since,
             unused_days=options.unused_days,
             tokens=aggregate.token_uses(workloads, simulates=simulates),
-            accounts_with_tokens=aggregate.accounts_with_tokens(workloads, secrets, snapshot.permissions),
+            accounts_with_tokens=aggregate.accounts_with_tokens(workloads, secrets, snapshot.grants_of),
             exemptions=self._exemption_usage(options.policy, results),
             simulated_exemptions=self._exemption_usage(other, simulated) if other else None,
             unread=tuple(snapshot.unread),
@@ -226,7 +235,17 @@ class Scanner:
             groups = self._groups.get(owner, {}).items()
             pods = [PodGroup(tuple(sorted(names)), *group) for group, names in groups]
             pods.sort(key=lambda group: group.names)
-            yield ScannedWorkload.of(owner, tuple(pods), self._next_pods.get(owner), self._identities[owner])
+            next_pod = self._next_pods.get(owner)
+            accounts = tuple(self._accounts_of(owner.namespace, [*pods, *([next_pod] if next_pod else [])]))
+            yield ScannedWorkload.of(owner, tuple(pods), next_pod, accounts, self._identities[owner])
+
+    def _accounts_of(self, namespace: str, groups: list[PodGroup]) -> Iterator[AccountGrants]:
+        """Yield the accounts of pods and then those of the legacy tokens that they name."""
+        legacy = self._cluster.legacy_tokens.get(namespace, {})
+        own = [group.account for group in groups]
+        named = [legacy.get(token.secret, "") for group in groups for token in group.tokens if token.secret]
+        for name in dict.fromkeys(filter(None, [*own, *named])):
+            yield AccountGrants(name, name in own, self._snapshot.grants_of(namespace, name))
 
     def _legacy_secrets(self, workloads: tuple[ScannedWorkload, ...]) -> Iterator[LegacySecret]:
         options, snapshot = self._options, self._snapshot

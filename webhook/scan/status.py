@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from webhook.scan.report import OutcomeCounts
+from webhook.scan.counts import OutcomeCounts
 
 CONFIGMAP = "tokenguard-scan"
 KEY = "status.json"

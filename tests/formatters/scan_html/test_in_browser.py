@@ -260,8 +260,8 @@ def test_wide_table_scrolls_by_keyboard(chromium, simulated_page) -> None:
     tab_to(chromium, "#workloads .region")
     assert chromium.value("document.activeElement.scrollWidth > document.activeElement.clientWidth")
     chromium.press("ArrowRight")
-    scrolled = "new Promise((done) => setTimeout(() => done(document.activeElement.scrollLeft > 0), 300))"
-    assert chromium.value(scrolled)
+    scrolled = "new Promise((done) => document.activeElement.addEventListener('scroll', () => done(true)))"
+    assert chromium.value(f"document.activeElement.scrollLeft > 0 || {scrolled}")
 
 
 def test_long_name_wraps(chromium, plain_page) -> None:

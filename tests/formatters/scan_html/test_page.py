@@ -131,7 +131,8 @@ def test_equal_column_is_in_the_caption_instead() -> None:
     parsed_page = Page("".join(page.format_report(small.scan())))
     assert parsed_page.tables["secrets"][0] == ["Secret", "Last used", "State"]
     assert parsed_page.shared["secrets"] == {
-        "Namespace": "shop", "Account": "app", "Created": "2026-01-01", "References": "none", "If recreated": "denied",
+        "Namespace": "shop", "Account": "app", "Permissions": "no permissions", "Created": "2026-01-01",
+        "References": "none", "If recreated": "denied",
     }  # fmt: skip
 
 
@@ -192,5 +193,8 @@ def test_page_with_filters_shows_them_and_all_denials() -> None:
     only = ScanFilters(("sh*",), ("token-audience",), (Action.WARN,))
     parsed_page = Page("".join(page.format_report(small.scan(filters=only))))
     scope = "Showing only namespace sh*. Showing only rule token-audience; action warn."
-    denied = "1 of 1 pods, 1 of 1 workloads, 1 of 1 legacy Secrets would be denied if recreated under this policy."
+    denied = (
+        "1 of 1 pods, 1 of 1 workloads would be denied if recreated under this policy."
+        " 1 legacy Secret with a token that never expires."
+    )
     assert {f"{denied} {scope}", "No findings match the filters."} <= set(parsed_page.texts)

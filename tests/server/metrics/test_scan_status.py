@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.server.replica import Replica
-from webhook.scan.report import OutcomeCounts
+from webhook.scan.counts import OutcomeCounts
 from webhook.scan.status import KEY, MAX_AGE_KEY, ScanStatus
 from webhook.server.metrics.collector import MetricsCollector
 

@@ -25,6 +25,7 @@ def outcomes(report: ScanReport) -> Table:
     entries = [
         (title, [{outcome: getattr(counts, outcome) for outcome in series} for counts in (now, simulated) if counts])
         for title, now, simulated in summary.outcome_counts(report)
+        if now
     ]
     rows = _rows(entries, series, fills=True)
     caption = summary.IF_RECREATED.capitalize()
@@ -70,10 +71,13 @@ def lifetimes(report: ScanReport) -> Table:
     """Return the numbers of tokens by lifetime: now, recreated and simulated."""
     counts = summary.token_lifetimes(report)
     entries = [
-        (lifetime, [{state: numbers[index]} for state, numbers in counts.items()])
+        (lifetime, [{state: number} for state, numbers in counts.items() if (number := numbers[index]) is not None])
         for index, lifetime in enumerate(summary.LIFETIMES)
     ]
+    entries = [(lifetime, bars) for lifetime, bars in entries if bars]
     note = "A pod that would be denied has no tokens if recreated. 3607 seconds for the API server count as a year."
+    if len(entries) < len(summary.LIFETIMES):
+        note = f"{note} Secrets could not be read, so it is not known how many tokens never expire."
     caption, columns = "Tokens in pods by lifetime", _columns("Lifetime", counts)
     return Table("lifetimes", caption, columns, _rows(entries, counts), note=note, ordered=True)
 
@@ -86,7 +90,8 @@ def last_use(report: ScanReport) -> Table:
         groups_by_age[_use_age(secret, report)][_group(secret)] += 1
     rows = _rows([(age, [groups]) for age, groups in groups_by_age.items()], _GROUPS, total=True)
     columns = _columns("Last used", _GROUPS, total=True)
-    note = f"Use recorded since {report.tracked_since}." if report.tracked_since else "Use is not recorded."
+    recorded = summary.recorded_text(report)
+    note = f"{recorded[0].upper()}{recorded[1:]}."
     return Table("last-use", "Legacy Secrets by last use", columns, rows, note=note, ordered=True)
 
 

@@ -11,6 +11,7 @@ from webhook.formatters import scan_summary as summary
 from webhook.formatters.migrate import CHECKLIST
 from webhook.formatters.scan_findings import (
     FindingLine,
+    accounts_text,
     audience_text,
     generated_findings,
     grants_text,
@@ -24,6 +25,7 @@ from webhook.migrate.workload_plan import safe_name
 from webhook.scan.evaluation_result import Admission, Change
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import ScanFilters
+from webhook.scan.rbac import Grant, grants_severity
 from webhook.scan.report import (
     AccountWithTokens,
     CsiDriver,
@@ -45,8 +47,11 @@ _NEVER = 1 << 53
 
 def workloads(report: ScanReport) -> Table:
     """Return the workloads and their findings, the worst first."""
-    ordered = sorted(report.workloads, key=lambda workload: (_CHANGES[workload.change], _RANKS[workload.outcome]))
-    columns = [Column("Workload", head=True), Column("Pods", number=True), Column("If recreated")]
+    ordered = sorted(
+        summary.ordered_workloads(report.workloads),
+        key=lambda workload: (_CHANGES[workload.change], _RANKS[workload.outcome]),
+    )
+    columns = [Column("Workload", head=True), Column("Account"), Column("Pods", number=True), Column("If recreated")]
     filters = [
         ColumnFilter("rule", "Rule", tuple(sorted({count.rule for count in report.rule_counts}))),
         ColumnFilter("action", "Action", (*summary.ACTIONS, "exempt")),
@@ -66,7 +71,13 @@ def _workload(filters: ScanFilters, workload: ScannedWorkload) -> Row:
         pods = f" ({counted(count, 'pod')})" if 0 < workload.pod_count != count else ""
         lines.append(line._replace(text=f"{line.text}{pods}"))
     differences = workload_differences(workload, filters) if workload.change is not Change.UNCHANGED else ()
-    cells = [name(workload.title), number(workload.pod_count), _outcome(workload.outcome)]
+    dangerous = any(summary.is_dangerous(account.grants) for account in workload.accounts)
+    cells = [
+        name(workload.title),
+        Cell(accounts_text(workload), _rank(workload.severity), _look(dangerous=dangerous)),
+        number(workload.pod_count),
+        _outcome(workload.outcome),
+    ]
     values: dict[str, Iterable[str]] = {
         "rule": dict.fromkeys(line.rule for line in (*lines, *differences)),
         "action": dict.fromkeys(line.action for line in (*lines, *differences)),
@@ -79,9 +90,10 @@ def _workload(filters: ScanFilters, workload: ScannedWorkload) -> Row:
 
 
 def secrets(report: ScanReport, checklists: str = "") -> Table:
-    """Return the legacy Secrets, those that are safe to delete first; `checklists` is where those of `migrate` are."""
-    ordered = sorted(report.legacy_secrets, key=lambda secret: not secret.removable)
-    columns = _columns("Secret", "Account", "Created", "Last used", "State", "References", "If recreated")
+    """Return the legacy Secrets, the most dangerous first; `checklists` is where those of `migrate` are."""
+    columns = _columns(
+        "Secret", "Account", "Permissions", "Last used", "State", "References", "Created", "If recreated"
+    )
     if report.simulated:
         columns.append(Column("Simulated"))
     if checklists:
@@ -89,7 +101,7 @@ def secrets(report: ScanReport, checklists: str = "") -> Table:
     filters = [ColumnFilter("state", "State", summary.SECRET_STATES)]
     caption = "Secrets with a token that never expires"
     row = partial(_secret, checklists)
-    return _by_namespace(Table("secrets", caption, columns, ordered, row, filters))
+    return _by_namespace(Table("secrets", caption, columns, summary.ordered_secrets(report), row, filters))
 
 
 def _secret(checklists: str, secret: LegacySecret) -> Row:
@@ -98,10 +110,11 @@ def _secret(checklists: str, secret: LegacySecret) -> Row:
     cells = [
         name(secret.name),
         name(secret.account or "unknown"),
-        Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _NO_VALUE, look="date"),
+        _grants(secret.grants),
         Cell(summary.last_use_text(secret).removeprefix("last used "), look="date"),
         Cell(", ".join(shown) or _NO_VALUE, look="state removable" if secret.removable else "state"),
         _lines(FindingLine("", "", line) for line in summary.reference_lines(secret)),
+        Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _NO_VALUE, look="date"),
         _outcome(secret.result.outcome),
     ]
     if secret.simulated:
@@ -156,10 +169,9 @@ def accounts_with_tokens(report: ScanReport) -> Table:
     """Return the accounts with tokens for the API server, the most powerful first."""
 
     def row(account: AccountWithTokens) -> Row:
-        limited, severity = account.severity
         return Row([
             name(account.name),
-            Cell(grants_text(account.grants), 100 * limited + severity),
+            _grants(account.grants),
             number(account.pods),
             number(len(account.legacy_secrets)),
             name(", ".join(account.workloads)),
@@ -238,6 +250,19 @@ def _by_namespace(table: Table) -> Table:
     names = tuple(sorted({plain(item.namespace) for item in table.items}))
     filters = [ColumnFilter("namespace", "Namespace", names), *table.filters]
     return replace(table, columns=[Column("Namespace"), *table.columns], row=row, filters=filters)
+
+
+def _grants(grants: tuple[Grant, ...] | None) -> Cell:
+    return Cell(grants_text(grants), _rank(grants_severity(grants)), _look(dangerous=summary.is_dangerous(grants)))
+
+
+def _rank(severity: tuple[bool, int]) -> int:
+    limited, rank = severity
+    return 100 * limited + rank
+
+
+def _look(*, dangerous: bool) -> str:
+    return "permissions danger" if dangerous else "permissions"
 
 
 def _outcome(outcome: Outcome) -> Cell:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from webhook.scan.counts import OutcomeCounts
 from webhook.scan.evaluation_result import Admission
-from webhook.scan.report import OutcomeCounts
 from webhook.scan.status import MAX_AGE_KEY, ScanStatus
 from webhook.server.metrics import definitions
 from webhook.server.metrics.definitions import Definition

@@ -1,0 +1,45 @@
+"""The numbers of a scan's report."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from webhook.core.policy.model import Action
+from webhook.scan.evaluation_result import Namespace, Rule
+
+
+class OutcomeCounts(Struct, frozen=True, gc=False, rename="camel"):
+    """Numbers by outcome."""
+
+    allowed: Annotated[int, Meta(description="Neither warned, patched nor denied.")] = 0
+    warned: Annotated[int, Meta(description="With a warning.")] = 0
+    patched: Annotated[int, Meta(description="With a patch.")] = 0
+    denied: Annotated[int, Meta(description="Denied.")] = 0
+
+    @property
+    def total(self) -> int:
+        """The sum."""
+        return self.allowed + self.warned + self.patched + self.denied
+
+
+class RuleCount(Struct, frozen=True, gc=False, rename="camel"):
+    """How many pods (or templates without pods), Secrets, accounts and CSIDrivers of a namespace violate a rule."""
+
+    namespace: Namespace
+    rule: Rule
+    action: Annotated[Action, Meta(description="The action.")]
+    count: Annotated[int, Meta(description="Under the policy.")]
+    simulated: Annotated[int | None, Meta(description="Under the simulated policy.")] = None
+
+
+class ScanSummary(Struct, frozen=True, gc=False, rename="camel"):
+    """Numbers of the scanned objects."""
+
+    namespaces: Annotated[int, Meta(description="The scanned namespaces.")]
+    finished_pods: Annotated[int, Meta(description="Succeeded and failed pods, which no other number includes.")]
+    pods: Annotated[OutcomeCounts, Meta(description="Running pods.")]
+    workloads: Annotated[OutcomeCounts, Meta(description="Workloads by their worst outcome.")]
+    secrets: Annotated[OutcomeCounts | None, Meta(description="Legacy Secrets; null if they could not be read.")]
+    simulated_pods: Annotated[OutcomeCounts | None, Meta(description="Pods under the simulated policy.")]
+    simulated_workloads: Annotated[OutcomeCounts | None, Meta(description="Workloads under the simulated policy.")]
+    simulated_secrets: Annotated[OutcomeCounts | None, Meta(description="Secrets under the simulated policy.")]
