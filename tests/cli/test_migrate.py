@@ -227,6 +227,19 @@ def test_one_command_disables_the_secrets_of_a_namespace(run, tmp_path) -> None:
     assert max(map(len, section.partition("```sh")[2].splitlines())) < 110
 
 
+def test_image_pull_secrets_are_removed_and_named(run, tmp_path) -> None:
+    pulls = web(container={"name": "main"})
+    pulls["spec"]["template"]["spec"]["imagePullSecrets"] = [{"name": "registry"}, {"name": "old"}]
+    pod = workload("Pod", "bare", pulls["spec"]["template"]["spec"])  # its account may have added the entry
+    done = run(OLD, pulls, pod, service_account(imagePullSecrets="old"))
+    assert done.stdout.startswith("shop: 1 workload and 1 ServiceAccount to change: ")
+    text = readme(tmp_path)
+    assert "| `spec.template.spec.imagePullSecrets[1]` | pulls images | removed; Kubernetes pulls no image with" in text
+    assert "{..imagePullSecrets[*].name}" in text
+    assert "| Deployment/web, ServiceAccount/app |" in text
+    assert "What your program gets instead" not in text
+
+
 def test_patch_has_file_modes_in_octal(run, tmp_path) -> None:
     found = web(
         container={"name": "main", "volumeMounts": [{"name": "t", "mountPath": "/etc/token", "subPath": "token"}]}

@@ -45,7 +45,8 @@ Object = dict[str, Any]
 def using_legacy(kind: str) -> Object:
     """Return a workload that uses a legacy Secret in every way that a patch replaces."""
     restart = {"restartPolicy": "Never"} if kind == "CronJob" else {}
-    spec = {"serviceAccountName": "app", "containers": [CONTAINER], "volumes": VOLUMES, **restart}
+    pulls = {"imagePullSecrets": [{"name": "registry"}, {"name": "app-token"}]}
+    spec = {"serviceAccountName": "app", "containers": [CONTAINER], "volumes": VOLUMES, **pulls, **restart}
     found = workload(kind, f"a-{kind.lower()}", spec, NAMESPACE)
     if kind == "Deployment":
         found["spec"]["strategy"] = {"type": "Recreate"}  # no pod becomes ready here
@@ -109,7 +110,9 @@ def test_checklist_commands_migrate_every_kind_of_workload(plane, tmp_path) -> N
     outputs = [run_shell(plane, folder, command) for command in verify]
     assert [(output.stdout, output.stderr) for output in outputs] == [("", "")] * len(KINDS)
     kept = plane.do("get", "deployment", "a-deployment", "-n", NAMESPACE, "-o", "json")
-    environment = json.loads(kept)["spec"]["template"]["spec"]["containers"][0]["env"]
+    template = json.loads(kept)["spec"]["template"]["spec"]
+    assert template["imagePullSecrets"] == [{"name": "registry"}]
+    environment = template["containers"][0]["env"]
     assert {"name": "COLOUR", "value": ENVIRONMENT_VALUE} in environment
     account = json.loads(plane.do("get", "serviceaccount", "app", "-n", NAMESPACE, "-o", "json"))
     assert (account["secrets"], account.get("imagePullSecrets")) == ([{"name": "other"}], None)

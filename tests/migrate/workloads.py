@@ -58,6 +58,8 @@ def _spec(chance: random.Random) -> Object:
     }
     if volumes:
         spec["volumes"] = volumes
+    if chance.random() < 0.3:
+        spec["imagePullSecrets"] = chance.sample([{"name": "registry"}, {"name": "app-token"}], chance.randint(1, 2))
     return {**spec, "serviceAccountName": "app", "restartPolicy": "Always"}
 
 

@@ -23,6 +23,7 @@ from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes
+from webhook.formatters.scan_summary import reference_lines
 from webhook.scan.counts import OutcomeCounts
 from webhook.scan.evaluation_result import Change
 from webhook.scan.options import ApiAudiences, AudienceSource, ScanFilters
@@ -154,6 +155,20 @@ def test_legacy_secret_has_all_references() -> None:
         ("Deployment", "web", path, ("web-1-a",)),
     ]
     assert found.result.outcome is Outcome.DENIED
+
+
+def test_image_pull_secrets_are_named_and_no_references() -> None:
+    pulls = {"imagePullSecrets": [{"name": "registry"}, {"name": "old"}]}
+    small = Small(secret("old", invalid_since="2026-11-01"), accounts=(account("app", **pulls),))
+    small.deployment("web", spec(**pulls)).pod("web-1-a", spec(**pulls), **OWNED)
+    [found] = small.scan().legacy_secrets
+    assert (found.references, found.removable) == ((), True)
+    assert [(entry.title, entry.path, entry.pods) for entry in found.image_pulls] == [
+        ("Deployment/web", "spec.imagePullSecrets[1]", ("web-1-a",)),
+        ("ServiceAccount/app", "imagePullSecrets[1]", ()),
+    ]
+    [line] = reference_lines(found)
+    assert line.startswith("named by imagePullSecrets of Deployment/web, ServiceAccount/app, without effect: ")
 
 
 LONG = "2026-10-25"  # thirty days before now

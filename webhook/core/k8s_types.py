@@ -146,6 +146,7 @@ class PodSpec(Object, frozen=True):
     termination_grace_period_seconds: int | None = None
     os: PodOS | None = None
     node_selector: NodeSelector | None = None
+    image_pull_secrets: list[LocalObjectReference] | None = None
 
     @property
     def for_windows(self) -> bool:

@@ -261,6 +261,9 @@ def reference_lines(secret: LegacySecret | RetirableSecret) -> Iterator[str]:
         yield f"referenced by {plain(reference.title)}{pods}: {plain(reference.path)}"
     if secret.listed_by:
         yield f"listed by {first_names(f'ServiceAccount/{name}' for name in secret.listed_by)}"
+    if secret.image_pulls:
+        titles = first_names(dict.fromkeys(reference.title for reference in secret.image_pulls))
+        yield f"named by imagePullSecrets of {titles}, without effect: Kubernetes pulls no image with it"
 
 
 def exemption_subjects(usage: ExemptionUsage) -> str:

@@ -86,6 +86,9 @@ class RetirableSecret(Struct, frozen=True, gc=False, rename="camel"):
     listed_by: Annotated[
         tuple[str, ...], Meta(description="ServiceAccounts that list it: Kubernetes takes it for auto-generated.")
     ]
+    image_pulls: Annotated[
+        tuple[Reference, ...], Meta(description="What names it under imagePullSecrets, which has no effect.")
+    ]
     is_copy: Annotated[bool, Meta(description="Whether it is of another type, with a copied token in it.")]
     deleting: Annotated[bool, Meta(description="Whether it is being deleted, and a finalizer keeps it.")]
     unused_days: Annotated[int | None, Meta(description="Days without a recorded use; null if that is not known.")]
@@ -159,6 +162,7 @@ class RetirementAnalyzer:
             refused_uses=uses if disabling else (),
             references=secret.references,
             listed_by=secret.listed_by,
+            image_pulls=secret.image_pulls,
             is_copy=secret.is_copy,
             deleting=bool(meta.deletion_timestamp),
             unused_days=self._unused_days(secret),

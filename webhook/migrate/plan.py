@@ -79,7 +79,7 @@ def plan_migration(
     naming = {
         (secret.namespace, found.group, found.kind, found.name)
         for secret in report.legacy_secrets
-        for found in secret.references
+        for found in (*secret.references, *secret.image_pulls)
     }
     workloads: dict[str, list[WorkloadMigration]] = {}
     for workload in report.workloads:

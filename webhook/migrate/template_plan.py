@@ -18,6 +18,8 @@ def plan_template(context: PodContext, template: Json, prefix: str = "") -> Temp
     for ref in context.containers:
         if not ref.is_ephemeral:  # no pod can be created with one
             plan_variables(builder, ref)
+    if not prefix:
+        return builder.plan()  # the entries of a pod without effect may be its account's, and it would be created again
     for number, entry in enumerate(builder.raw("/spec/imagePullSecrets") or ()):
         name = str((entry or {}).get("name"))
         if name in context.legacy_tokens:

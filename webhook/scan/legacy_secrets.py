@@ -3,45 +3,103 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 
-from webhook.core.k8s_types import ObjectMeta
+from webhook.core.k8s_types import LocalObjectReference, ObjectMeta, Pod
 from webhook.core.legacy_token import LegacyToken
 from webhook.core.secret_content import ReviewedSecret
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
 from webhook.scan.api_types import LegacyTokenSecret
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.evaluation_result import Change, EvaluationResult
+from webhook.scan.owners import OwnerKey
 from webhook.scan.report import LegacySecret, Reference, ScannedWorkload
 
 References = Mapping[tuple[str, str], tuple[Reference, ...]]
+Place = tuple[str, str, str, str]
+"""API group, kind and name of an object, and the path of a field."""
 
 
 def references(workloads: Iterable[ScannedWorkload]) -> References:
     """Return the fields of workloads that name legacy Secrets, by the Secret's namespace and name."""
-    uses: dict[tuple[str, str], dict[tuple[str, str, str, str], list[str]]] = {}
+    uses = _Uses()
     for workload in workloads:
         for group in workload.groups:
             for token in group.tokens:
                 if token.secret:
-                    places = uses.setdefault((workload.namespace, token.secret), {})
-                    places.setdefault((workload.group, workload.kind, workload.name, token.path), []).extend(
-                        group.names
-                    )
-    return {
-        secret: tuple(Reference(*place, tuple(sorted(pods))) for place, pods in sorted(places.items(), key=_by_name))
-        for secret, places in uses.items()
-    }
+                    place = workload.group, workload.kind, workload.name, token.path
+                    uses.add(workload.namespace, token.secret, place, group.names)
+    return uses.references()
 
 
-def _by_name(item: tuple[tuple[str, str, str, str], list[str]]) -> tuple[str, ...]:
+class _Uses:
+    """The places that name Secrets, each with its pods."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, str], dict[Place, list[str]]] = {}
+
+    def add(self, namespace: str, secret: str, place: Place, pods: Iterable[str] = ()) -> None:
+        """Add a place, or pods to it."""
+        self._places.setdefault((namespace, secret), {}).setdefault(place, []).extend(pods)
+
+    def references(self) -> References:
+        """Return the places by the Secret's namespace and name."""
+        return {
+            secret: tuple(
+                Reference(*place, tuple(sorted(pods))) for place, pods in sorted(places.items(), key=_by_name)
+            )
+            for secret, places in self._places.items()
+        }
+
+
+def _by_name(item: tuple[Place, list[str]]) -> tuple[str, ...]:
     group, *kind_name_path = item[0]
     return (*kind_name_path, group)
+
+
+class ImagePulls:
+    """The `imagePullSecrets` that name legacy Secrets, without effect.
+
+    Images are only pulled with Secrets of the types `kubernetes.io/dockerconfigjson` and `kubernetes.io/dockercfg`
+    (pkg/credentialprovider/secrets/secrets.go, `MakeDockerKeyring`).
+    """
+
+    def __init__(self, snapshot: ClusterSnapshot) -> None:
+        self._legacy = {secret.key for secret in snapshot.secrets}
+        self._uses = _Uses()
+        for account in snapshot.accounts:
+            meta = account.metadata
+            owner = OwnerKey(meta.namespace or "", "", "ServiceAccount", meta.name or "")
+            self._add(owner, account.image_pull_secrets, "imagePullSecrets", ())
+
+    def add(self, owner: OwnerKey, pod: Pod, names: Iterable[str] = ()) -> None:
+        """Add those of a workload's template, or of its running pods with these names."""
+        self._add(owner, pod.spec.image_pull_secrets, "spec.imagePullSecrets", names)
+
+    def references(self) -> References:
+        """Return the entries by the Secret's namespace and name."""
+        return self._uses.references()
+
+    def _add(
+        self, owner: OwnerKey, entries: Iterable[LocalObjectReference] | None, path: str, names: Iterable[str]
+    ) -> None:
+        for number, entry in enumerate(entries or ()):
+            if entry.name and (owner.namespace, entry.name) in self._legacy:
+                place = owner.group, owner.kind, owner.name, f"{path}[{number}]"
+                self._uses.add(owner.namespace, entry.name, place, names)
 
 
 class LegacySecretAnalyzer:
     """Finds out what is known about each Secret."""
 
-    def __init__(self, uses: References, snapshot: ClusterSnapshot, now: dt.datetime, unused_days: int) -> None:
+    def __init__(
+        self,
+        uses: References,
+        image_pulls: References,
+        snapshot: ClusterSnapshot,
+        now: dt.datetime,
+        unused_days: int,
+    ) -> None:
         self._references = uses
+        self._image_pulls = image_pulls
         self._listed = snapshot.listed()
         self._tracked_since = snapshot.tracked_since
         self._all_read = not any(unread.may_name_secrets for unread in snapshot.unread)
@@ -78,6 +136,7 @@ class LegacySecretAnalyzer:
             invalid_since=invalid_since,
             references=references,
             listed_by=tuple(sorted(self._listed.get(key, ()))),
+            image_pulls=self._image_pulls.get(key, ()),
             removable=not (references or is_copy)
             and (
                 invalid_since is not None

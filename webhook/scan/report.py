@@ -162,6 +162,13 @@ class LegacySecret(Struct, frozen=True, gc=False, rename="camel"):
     invalid_since: Annotated[dt.date | None, Meta(description="The day (UTC) on which it was marked invalid.")]
     references: Annotated[tuple[Reference, ...], Meta(description="The fields of workloads that name it.")]
     listed_by: Annotated[tuple[str, ...], Meta(description="ServiceAccounts that list it, which is no use.")]
+    image_pulls: Annotated[
+        tuple[Reference, ...],
+        Meta(
+            description="Workloads and ServiceAccounts that name it under imagePullSecrets, which is no use: Kubernetes"
+            " pulls no image with a Secret of its type."
+        ),
+    ]
     removable: Annotated[
         bool,
         Meta(

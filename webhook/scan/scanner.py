@@ -28,7 +28,7 @@ from webhook.scan.evaluator import NonPod, PolicyEvaluator, is_mirror
 from webhook.scan.exemption_usage import CountedResult, ExemptionUsage, ExemptionUsageCounter, ScanCoverage
 from webhook.scan.exit_status import exit_status
 from webhook.scan.filters import FindingFilter
-from webhook.scan.legacy_secrets import LegacySecretAnalyzer, recreated_secret, references
+from webhook.scan.legacy_secrets import ImagePulls, LegacySecretAnalyzer, recreated_secret, references
 from webhook.scan.options import ScanOptions, describe_policy
 from webhook.scan.owners import OwnerIdentity, OwnerIndex, OwnerKey, TemplateRevision
 from webhook.scan.pod_admission import INCLUDE_HINT, RESTORE_HINT, AdmissionClassifier, recreate_hint
@@ -65,6 +65,7 @@ class Scanner:
         self._groups: dict[OwnerKey, dict[_Group, list[str]]] = {}
         self._next_pods: dict[OwnerKey, PodGroup] = {}
         self._identities: dict[OwnerKey, OwnerIdentity] = {}
+        self._image_pulls = ImagePulls(snapshot)
         self._finished_pods = 0
         self._admissions = AdmissionClassifier(
             options.policy,
@@ -96,6 +97,7 @@ class Scanner:
         namespace = owner.namespace
         if self._is_selected(namespace) and self._owners.add(owner, controller, revision if creates_pods else None):
             self._identities[owner] = identity
+            self._image_pulls.add(owner, revision.template)
             context = self._evaluator.view(namespace, revision.template)
             pod = pod_from_template(revision.template, self._automounts(namespace))
             self._next_pods[owner] = PodGroup(
@@ -113,6 +115,7 @@ class Scanner:
             return
         owner, revision = self._owners.find(namespace, name, meta.controller)
         self._identities.setdefault(owner, _identity(pod, owner))
+        self._image_pulls.add(owner, pod, [name])
         context = self._evaluator.view(namespace, pod)
         recreated: Pod
         if is_mirror(pod):
@@ -249,7 +252,9 @@ class Scanner:
 
     def _legacy_secrets(self, workloads: tuple[ScannedWorkload, ...]) -> Iterator[LegacySecret]:
         options, snapshot = self._options, self._snapshot
-        analyzer = LegacySecretAnalyzer(references(workloads), snapshot, options.now, options.unused_days)
+        analyzer = LegacySecretAnalyzer(
+            references(workloads), self._image_pulls.references(), snapshot, options.now, options.unused_days
+        )
         for secrets, is_copy in ((snapshot.secrets, False), (snapshot.used_copies, True)):
             for secret in secrets:
                 if self._is_selected(secret.metadata.namespace or ""):

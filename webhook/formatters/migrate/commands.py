@@ -31,7 +31,8 @@ def apply_commands(workload: WorkloadMigration) -> list[str]:
 
 def verify_commands(workload: WorkloadMigration) -> list[str]:
     """Return the commands that show whether a workload is migrated; the last one prints nothing then."""
-    fields = " ".join(f"{{..{field}}}" for field in _REFERENCES)
+    is_pod = (workload.group, workload.kind) == ("", "Pod")  # an account may add its own imagePullSecrets
+    fields = " ".join(f"{{..{field}}}" for field in _REFERENCES[: -1 if is_pod else None])
     status = [f"kubectl rollout status {_target(workload)}"] if _is_rolling(workload) else []
     return [
         *status,
