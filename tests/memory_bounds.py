@@ -33,6 +33,7 @@ MEMORY_BOUNDS: dict[str, tuple[str, ...]] = {
         "webhook/server/http_server.py::HttpServer._greetings",
         "webhook/server/http_server.py::HttpServer._handshakes",
         "webhook/server/review_queue.py::ReviewQueue._reviews",
+        "webhook/server/review_queue.py::ReviewQueue._slow",
         "webhook/server/http_protocol.py::HttpProtocol._waiting",
         "webhook/server/request_reader.py::RequestReader._complete",
     ),

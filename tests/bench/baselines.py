@@ -74,5 +74,5 @@ if __name__ == "__main__":
     if sys.argv.pop(1) == "asgi":
         server.GunicornApp = AsgiApp
     else:
-        ReviewHandler.handle = lambda *_: HttpResponse(200, answer)
+        ReviewHandler.read = lambda *_: HttpResponse(200, answer)
     main(prog_name="tokenguard")

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import time
 from functools import partial
 
 from tests.serving import POLICY
@@ -10,6 +11,7 @@ from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.policy.loader import read_policy
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.audit_log.sink import Sink, failure_reason
+from webhook.server.http_message import HttpResponse
 from webhook.server.metrics.collector import MetricsCollector
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.review_handler import ReviewHandler
@@ -38,6 +40,12 @@ class MemorySink(Sink):
         self.lines.append(json.loads(line))
 
 
+def answer_review(handler: ReviewHandler, body: bytes, phase: Phase) -> HttpResponse:
+    """Return what a handler answers to one review."""
+    review = handler.read(body, phase, time.perf_counter())
+    return review if isinstance(review, HttpResponse) else handler.respond(review, handler.evaluate(review))
+
+
 class Replica:
     """What a replica consists of besides HTTPS: state, metrics, an audit log in memory and the review handler."""
 
@@ -64,10 +72,13 @@ class Replica:
             clock=lambda: NOW, probe_namespace="tokenguard-probe", allows_unpatched_pods=allows_unpatched_pods,
         )  # fmt: skip
 
+    def answer(self, body: bytes, phase: Phase = Phase.VALIDATE) -> HttpResponse:
+        return answer_review(self.handler, body, phase)
+
     def response(self, body: bytes, phase: Phase = Phase.VALIDATE):
-        answer = self.handler.handle(body, phase)
-        assert answer.status == 200
-        return json.loads(answer.body)["response"]
+        reply = self.answer(body, phase)
+        assert reply.status == 200
+        return json.loads(reply.body)["response"]
 
     def counted(self, name: str) -> list[str]:
         lines = MetricsCollector(self.metrics, self.state).exposition().decode().splitlines()

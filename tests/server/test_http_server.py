@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.recorded_reviews import recorded
 from tests.server.in_process import (
     BODY,
     LAST_PAGE,
@@ -24,6 +25,8 @@ from tests.server.in_process import (
 from tests.server.replica import CLUSTER
 from tests.serving import POLICY, POST
 from webhook.core.admission_request import Phase
+from webhook.core.decision import Decision
+from webhook.core.kinds import Subject
 from webhook.core.policy.loader import read_policy
 from webhook.server import http_protocol, review_queue
 from webhook.server.body_budget import BodyBudget
@@ -31,7 +34,7 @@ from webhook.server.flask_runner import FlaskRunner
 from webhook.server.http_message import HttpResponse
 from webhook.server.http_protocol import MAX_PIPELINED
 from webhook.server.metrics.collector import MetricsCollector
-from webhook.server.review_handler import ReviewHandler
+from webhook.server.review_handler import Review, ReviewHandler
 from webhook.server.tls_stream import MAX_RECORD_BYTES
 
 
@@ -176,7 +179,7 @@ def test_page_that_fails_gets_500_and_its_error_is_not_quoted(run, tls, monkeypa
 @pytest.mark.covers("failure-modes: answers not read")
 def test_client_that_reads_no_answers_is_not_read_from(run, tls, monkeypatch) -> None:
     large = HttpResponse(200, b"x" * (1 << 20))
-    monkeypatch.setattr(ReviewHandler, "handle", lambda *_: large)
+    monkeypatch.setattr(ReviewHandler, "read", lambda *_: large)
 
     async def flooded() -> None:
         async with running(tls) as instance, instance.connection() as (_, writer):
@@ -195,13 +198,13 @@ def test_client_that_reads_no_answers_is_not_read_from(run, tls, monkeypatch) ->
 def test_flood_of_reviews_takes_turns_with_other_connections(run, tls, monkeypatch) -> None:
     turn = 0
     turns: Counter[int] = Counter()
-    handle = ReviewHandler.handle
+    read = ReviewHandler.read
 
-    def counted(handler: ReviewHandler, body: bytes, phase: Phase, arrived: float) -> HttpResponse:
+    def counted(handler: ReviewHandler, body: bytes, phase: Phase, arrived: float) -> Review | HttpResponse:
         turns[turn] += 1
-        return handle(handler, body, phase, arrived)
+        return read(handler, body, phase, arrived)
 
-    monkeypatch.setattr(ReviewHandler, "handle", counted)
+    monkeypatch.setattr(ReviewHandler, "read", counted)
 
     async def flooded() -> None:
         nonlocal turn
@@ -268,7 +271,7 @@ def test_page_that_raises_is_answered_500(run, tls, monkeypatch) -> None:
 @pytest.mark.covers("failure-modes: slow reader at a stop")
 def test_drain_waits_for_a_client_that_reads_slowly(run, tls, monkeypatch) -> None:
     large = HttpResponse(200, b"x" * (20 << 20))
-    monkeypatch.setattr(ReviewHandler, "handle", lambda *_: large)
+    monkeypatch.setattr(ReviewHandler, "read", lambda *_: large)
 
     def receive(client: ssl.SSLSocket) -> int:
         return sum(len(piece) for piece in iter(lambda: client.recv(65536), b""))
@@ -344,7 +347,7 @@ def test_reviews_are_evaluated_in_the_order_of_their_arrival(run, tls, monkeypat
         evaluated.append(body)
         return HttpResponse(200, body)
 
-    monkeypatch.setattr(ReviewHandler, "handle", record)
+    monkeypatch.setattr(ReviewHandler, "read", record)
 
     async def ordered() -> None:
         async with running(tls, holds=True) as running_server, contextlib.AsyncExitStack() as stack:
@@ -358,6 +361,89 @@ def test_reviews_are_evaluated_in_the_order_of_their_arrival(run, tls, monkeypat
 
     run(ordered())
     assert evaluated == [b"00", b"01", b"02", b"03", b"04"]
+
+
+POLICY_BODY = recorded("policy-sound.configmaps", "validate")
+POLICY_REVIEW = (POST % len(POLICY_BODY)).replace(b"/mutate", b"/validate", 1) + POLICY_BODY
+
+
+class SlowPolicies:
+    """Makes each evaluation of a policy wait for `finish`; `in_time` has for each whether that was set in time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.in_time: list[bool] = []
+        self.started, self.finish = threading.Event(), threading.Event()
+        evaluate = ReviewHandler.evaluate
+
+        def wait(handler: ReviewHandler, review: Review) -> Decision:
+            if review.request.subject is Subject.POLICY:
+                self.started.set()
+                self.in_time.append(self.finish.wait(20))
+            return evaluate(handler, review)
+
+        monkeypatch.setattr(ReviewHandler, "evaluate", wait)
+
+    async def start(self) -> None:
+        """Return when the first evaluation has started."""
+        await asyncio.to_thread(self.started.wait, 20)
+
+
+@pytest.mark.covers("failure-modes: large policy written", "threat-model: expensive policy")
+def test_pods_are_answered_while_a_policy_is_evaluated(run, tls, monkeypatch) -> None:
+    policies = SlowPolicies(monkeypatch)
+
+    async def evaluated() -> None:
+        async with running(tls) as instance, instance.connection() as (reader, writer):
+            writer.write(POLICY_REVIEW + LAST_REVIEW)
+            await policies.start()
+            assert statuses(await instance.answer(LAST_REVIEW)) == [b"200"]
+            policies.finish.set()
+            received = await answers(reader, 20)
+            assert statuses(received) == [b"200"] * 2
+            assert b'"decision":"allowed"' in received.partition(b"HTTP/1.1 ")[2], "in their order"
+
+    run(evaluated())
+    assert policies.in_time == [True]
+
+
+@pytest.mark.covers("failure-modes: large policy written")
+def test_policy_is_not_evaluated_for_a_client_that_has_left(run, tls, monkeypatch) -> None:
+    monkeypatch.setattr(http_protocol, "MIN_TIMEOUT_SECONDS", 0)
+    policies = SlowPolicies(monkeypatch)
+
+    async def left() -> None:
+        async with running(tls) as instance, contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(instance.connection()) for _ in range(3)]
+            for _, writer in clients:
+                writer.write(POLICY_REVIEW)
+                await policies.start()
+            assert statuses(await instance.answer(LAST_REVIEW)) == [b"200"], "all have been read"
+            clients[1][1].transport.abort()
+            assert statuses(await instance.answer(LAST_REVIEW)) == [b"200"]
+            policies.finish.set()
+            assert statuses(await clients[2][0].readuntil(b"}")) == [b"200"]
+            abandoned = 'tokenguard_review_failures_total{reason="abandoned",webhook="validate"} 1.0'
+            assert abandoned in instance.replica.counted("review_failures")
+
+    run(left())
+    assert policies.in_time == [True] * 2
+
+
+@pytest.mark.parametrize("sent", [REVIEW, POLICY_REVIEW], ids=["pod", "policy"])
+def test_review_that_raises_gets_an_answer(run, tls, monkeypatch, sent) -> None:
+    errors = iter([MemoryError, KeyError])
+
+    def fail(*_: object) -> HttpResponse:
+        raise next(errors)
+
+    monkeypatch.setattr(ReviewHandler, "respond", fail)
+
+    async def failed() -> None:
+        async with running(tls) as instance, instance.connection() as (reader, writer):
+            writer.write(sent * 2)
+            assert statuses(await answers(reader)) == [b"503", b"500"]
+
+    run(failed())
 
 
 def test_response_that_cannot_be_sent_costs_its_connection(run, tls, monkeypatch) -> None:

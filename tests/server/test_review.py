@@ -172,7 +172,7 @@ def test_answer_to_a_policy_with_many_errors_is_bounded():
     review = json.loads(BAD_POLICY)
     review["request"]["object"]["data"]["policy.yaml"] = "".join(f"a{number}:\n" for number in range(20_000))
     replica = Replica()
-    answer = replica.handler.handle(json.dumps(review).encode(), Phase.VALIDATE)
+    answer = replica.answer(json.dumps(review).encode())
     assert len(answer.body) < 3 * 65_536
     status = json.loads(answer.body)["response"]["status"]
     assert " more errors\n[tokenguard " in status["message"]
@@ -274,7 +274,7 @@ def test_review_is_evaluated_by_the_policy_it_was_read_with(monkeypatch):
 def test_bug_in_reading_is_answered(monkeypatch):
     monkeypatch.setattr(review_handler, "read_review", fail)
     replica = Replica()
-    assert replica.handler.handle(PLAIN, Phase.MUTATE).status == 400
+    assert replica.answer(PLAIN, Phase.MUTATE).status == 400
     assert replica.counted("internal_errors") == ["tokenguard_internal_errors_total 1.0"]
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.server.replica import answer_review
 from tests.serving import OBJECTS, POLICY
 from webhook.core.cluster_state import ClusterState
 from webhook.core.manifests import cluster_of, read_manifests
@@ -38,7 +39,7 @@ def expected() -> dict[tuple[str, bytes], dict[str, bytes]]:
         metrics = Metrics(state)
         handler = ReviewHandler(state, AuditLog([], metrics), metrics)
         for (path, body), by_revision in answers.items():
-            by_revision[revision(document)] = handler.handle(body, PHASES[path]).body
+            by_revision[revision(document)] = answer_review(handler, body, PHASES[path]).body
     return answers
 
 

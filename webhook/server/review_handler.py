@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from webhook.core.admission_request import AdmissionRequest, InvalidReviewError, Phase, read_review
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
@@ -32,6 +33,24 @@ _NO_CLIENT_CERTIFICATE = (
     "a client certificate of the CA in --client-ca is required: "
     "configure it in the kubeConfigFile of the API server's AdmissionConfiguration"
 )
+
+
+class Review(NamedTuple):
+    """A review that has been read, with the snapshot that it is evaluated with, and the time of its evaluation.
+
+    `started` is when reading it began and `arrived` when it had arrived, in seconds of `time.perf_counter`.
+    """
+
+    request: AdmissionRequest
+    snapshot: Snapshot | None
+    now: dt.datetime
+    started: float
+    arrived: float
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether its evaluation may take a second or more: it reads a policy document."""
+        return self.request.subject is Subject.POLICY
 
 
 class ReviewHandler:
@@ -67,11 +86,8 @@ class ReviewHandler:
         self._probe_namespace = probe_namespace
         self._clock = clock
 
-    def handle(self, body: bytes, phase: Phase, arrived: float | None = None) -> HttpResponse:
-        """Return the answer to one review, whatever the body contains.
-
-        `arrived` is when it had arrived, in seconds of `time.perf_counter`, if it has waited since then.
-        """
+    def read(self, body: bytes, phase: Phase, arrived: float) -> Review | HttpResponse:
+        """Return a review that arrived at this time (`time.perf_counter`), or the answer if it cannot be read."""
         started = time.perf_counter()
         snapshot = self._state.snapshot
         try:
@@ -81,12 +97,29 @@ class ReviewHandler:
         except Exception as error:  # noqa: BLE001 - a bug must not cost more than this one answer
             self._report(error, "while reading a body")
             return self.error(400, Refusal.NOT_A_REVIEW, "the body cannot be read; see tokenguard's log")
-        now = self._clock()
-        decision = self._evaluate(request, snapshot, now)
-        if self._allows_unpatched_pods:
-            decision = allow_unpatched(decision)
+        return Review(request, snapshot, self._clock(), started, arrived)
+
+    def evaluate(self, review: Review) -> Decision:
+        """Return the decision about a review. Any thread may call it."""
+        request, snapshot = review.request, review.snapshot
+        try:
+            if snapshot is not None:
+                decision = evaluate(request, snapshot.policy, snapshot.cluster, review.now)
+                return allow_unpatched(decision) if self._allows_unpatched_pods else decision
+            independent = policy_independent_decision(request, self._own_namespace, review.now)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._report(error, f"decision {request.decision_id!r}")
+            return _internal_error_decision(request, snapshot)
+        if independent is not None:
+            return independent
+        problem = f"tokenguard is not ready: {readiness_error(self._state)}"
+        return Decision(_fallback_outcome(request), problem=problem, status=UNAVAILABLE)
+
+    def respond(self, review: Review, decision: Decision) -> HttpResponse:
+        """Have a decision recorded and counted, and return the answer: this decision, or one that replaces it."""
+        request, now = review.request, review.now
         failure = _FAILURES.get(decision.status, ReviewFailure.INVALID_OBJECT)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - review.started
         is_probe = request.dry_run and self._is_probe(request)
         reason = self._state.audit_error
         if reason() if is_probe else not self._audit.record(request, decision, now, seconds):
@@ -96,11 +129,11 @@ class ReviewHandler:
             if not is_probe:
                 self._audit.record_later(request, decision, now, seconds)
         if decision.problem:
-            self._metrics.count(FAILURES, phase, failure)
+            self._metrics.count(FAILURES, request.phase, failure)
         if not is_probe:
-            self._metrics.count_review(request, decision, time.perf_counter() - (arrived or started))
-        if self._create_event and (found := build_owner_event(request, decision)):
-            self._create_event(found)
+            self._metrics.count_review(request, decision, time.perf_counter() - review.arrived)
+        if self._create_event and (event := build_owner_event(request, decision)):
+            self._create_event(event)
         return HttpResponse(200, encode_response(request, decision))
 
     def abandon(self, phase: Phase) -> None:
@@ -115,20 +148,6 @@ class ReviewHandler:
         return request.namespace == self._probe_namespace and request.user.startswith(
             f"system:serviceaccount:{self._own_namespace}:"
         )
-
-    def _evaluate(self, request: AdmissionRequest, snapshot: Snapshot | None, now: dt.datetime) -> Decision:
-        """Return the decision under the snapshot with which the request was read."""
-        try:
-            if snapshot is not None:
-                return evaluate(request, snapshot.policy, snapshot.cluster, now)
-            decision = policy_independent_decision(request, self._own_namespace, now)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._report(error, f"decision {request.decision_id!r}")
-            return _internal_error_decision(request, snapshot)
-        if decision is not None:
-            return decision
-        problem = f"tokenguard is not ready: {readiness_error(self._state)}"
-        return Decision(_fallback_outcome(request), problem=problem, status=UNAVAILABLE)
 
     def check_request(
         self, media_type: str, encoding: str, size: int, *, has_client_certificate: bool

@@ -22,11 +22,15 @@ class ReviewQueue:
 
     After every few reviews the loop reads what has arrived meanwhile. If each were evaluated as soon as it is read, a
     review that arrives just after its connection's turn would wait until all others have been evaluated twice.
+
+    Slow reviews are evaluated in a thread beside the loop, one after the other: all others go on.
     """
 
     def __init__(self, handler: ReviewHandler) -> None:
         self._handler = handler
         self._reviews: deque[tuple[Request, HttpProtocol, float]] = deque()
+        self._slow: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
         self._is_holding = True
         self._loop = asyncio.get_running_loop()
         self._loop.call_later(HOLD_SECONDS, self.stop_holding)
@@ -48,16 +52,50 @@ class ReviewQueue:
         if self._reviews:
             self._loop.call_soon(self._evaluate_some)
         for request, connection, arrived in reviews:
-            if connection.has_client_left(perf_counter() - arrived):
-                self._handler.abandon(cast("Phase", request.phase))
-                connection.abort()
-            else:
-                connection.finish(request, self._response(request, arrived))
+            if self._has_client_left(request, connection, arrived):
+                continue
+            response = self._response(request, arrived)
+            if response is not None:
+                connection.finish(request, response)
+                continue
+            task = self._loop.create_task(self._finish_slow(request, connection, arrived))
+            self._slow.add(task)
+            task.add_done_callback(self._slow.discard)
 
-    def _response(self, request: Request, arrived: float) -> HttpResponse:
+    def _has_client_left(self, request: Request, connection: "HttpProtocol", arrived: float) -> bool:
+        """Return whether nobody waits for the answer any more; if so, abandon the review."""
+        if not connection.has_client_left(perf_counter() - arrived):
+            return False
+        self._handler.abandon(cast("Phase", request.phase))
+        connection.abort()
+        return True
+
+    def _response(self, request: Request, arrived: float) -> HttpResponse | None:
+        """Return the answer to a review, or None if its evaluation is slow."""
+        handler = self._handler
         try:
-            return self._handler.handle(bytes(request.body), cast("Phase", request.phase), arrived)
-        except MemoryError:
-            return self._handler.too_many()
+            review = handler.read(bytes(request.body), cast("Phase", request.phase), arrived)
+            if isinstance(review, HttpResponse):
+                return review
+            return None if review.is_slow else handler.respond(review, handler.evaluate(review))
         except Exception as error:  # noqa: BLE001 - there has to be an answer
-            return self._handler.internal_error(error)
+            return self._error(error)
+
+    async def _finish_slow(self, request: Request, connection: "HttpProtocol", arrived: float) -> None:
+        """Finish a slow review in its turn, and read it again then: while it waits, it takes only its body's memory."""
+        handler = self._handler
+        async with self._turn:
+            if self._has_client_left(request, connection, arrived):
+                return
+            try:
+                review = handler.read(bytes(request.body), cast("Phase", request.phase), arrived)
+                response = (
+                    review if isinstance(review, HttpResponse)
+                    else handler.respond(review, await asyncio.to_thread(handler.evaluate, review))
+                )  # fmt: skip
+            except Exception as error:  # noqa: BLE001 - as above
+                response = self._error(error)
+        connection.finish(request, response)
+
+    def _error(self, error: Exception) -> HttpResponse:
+        return self._handler.too_many() if isinstance(error, MemoryError) else self._handler.internal_error(error)

@@ -25,8 +25,8 @@ def test_exposition_after_a_fixed_list_of_reviews_is_as_recorded() -> None:
     replica = Replica(POLICY + EXEMPTED.replace("[demo]", "[nowhere]") + EXEMPTIONS)
     for name in REVIEWS:
         for path, phase in PHASES.items():
-            replica.handler.handle(recorded(name, path.strip("/")), phase)
-    replica.handler.handle(b"{}", PHASES["/mutate"])
+            replica.answer(recorded(name, path.strip("/")), phase)
+    replica.answer(b"{}", PHASES["/mutate"])
     replica.handler.check_request("text/plain", "", 3, has_client_certificate=True)
     replica.metrics.count_reload("policy", accepted=True)
     replica.metrics.count_reload("policy", accepted=False)
