@@ -22,6 +22,7 @@ from webhook.pki.issue import create_ca, issue_certificate
 
 POLICY = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 PROBLEM = 1
+ACCOUNT = ("-n", "tokenguard", "--as", "system:serviceaccount:tokenguard:tokenguard")
 CONFIGURATIONS = ("mutatingwebhookconfiguration", "validatingwebhookconfiguration")
 
 
@@ -146,6 +147,27 @@ def test_expired_certificate_is_named(installation) -> None:
         assert rows["certificate"]["state"] == "problem"
         assert any("the certificate in Secret tokenguard/tokenguard-tls expired on" in text for text in texts)
         assert "does not match" in " ".join(texts), "the caBundle is the one of before"
+
+
+def test_expired_ca_is_replaced_by_the_suggested_command(installation) -> None:
+    plane, where = installation.plane, ("tokenguard", "-n", "tokenguard")
+    then = dt.datetime.now(dt.UTC) - dt.timedelta(days=400)
+    ca = create_ca(then)
+    pair = issue_certificate(ca, ("tokenguard.tokenguard.svc", "127.0.0.1"), then)
+    data = {"ca.crt": ca.certificate, "ca.key": ca.key, "tls.crt": pair.certificate, "tls.key": pair.key}
+    with restored(plane, "role", *where) as role:
+        rules = [rule for rule in role["rules"] if rule["resources"] != ["secrets"]]
+        plane.do("patch", "role", *where, "-p", json.dumps({"rules": rules}))  # or a replica renews both within seconds
+        eventually(lambda: plane.kubectl("auth", "can-i", "patch", "secret/tokenguard-tls", *ACCOUNT).returncode)
+        encoded = {name: base64.b64encode(content).decode() for name, content in data.items()}
+        plane.do("patch", "secret", "tokenguard-tls", "-n", "tokenguard", "-p", json.dumps({"data": encoded}))
+        expired = "the certificate in Secret tokenguard/tokenguard-tls expired on"
+        [problem] = [found for found in status(plane)[1] if found["text"].startswith(expired)]
+        assert problem["fix"] == "tokenguard certs rotate"
+        done = run_command(*problem["fix"].split()[1:], "--kubeconfig", str(plane.folder / "kubeconfig"))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("Secret tokenguard/tokenguard-tls: created a CA and a certificate\n")
+        eventually(lambda: status(plane)[1] == [])
 
 
 def test_invalid_policy_is_named(installation) -> None:

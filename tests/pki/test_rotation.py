@@ -17,7 +17,7 @@ from webhook.pki.rotation import (
     StoredCertificates,
     add_new_ca,
     next_step,
-    sign_new_certificate,
+    start_rotation,
 )
 from webhook.pki.verify import verification_error
 
@@ -167,7 +167,6 @@ def test_ca_that_cannot_sign_is_replaced_and_stays_trusted(authority) -> None:
     assert joined.certificate == stored.certificate
     assert [ca.pem for ca in joined.cas][1:] == [authority.certificate]
     assert is_sound(stepped(joined, TRUSTED))
-    assert sign_new_certificate(stored, NOW) is None
 
 
 CAN_SIGN = {
@@ -237,10 +236,37 @@ def test_name_in_another_spelling_is_not_missing(stored, name) -> None:
 
 
 def test_new_certificate_can_be_forced_if_there_is_a_ca(stored) -> None:
-    forced = sign_new_certificate(stored, NOW)
-    assert is_sound(forced)
-    assert forced.certificate != stored.certificate
-    assert sign_new_certificate(StoredCertificates(), NOW) is None
+    step = start_rotation(stored, NOW, ca=False)
+    assert step.reason == "signed a new certificate"
+    assert is_sound(step.stored)
+    assert step.stored.certificate != stored.certificate
+    assert step.stored.bundle == stored.bundle
+
+
+@pytest.mark.parametrize("ca", [False, True])
+def test_rotation_with_an_expired_ca_replaces_all_at_once(stored, ca) -> None:
+    later = NOW + 400 * DAY
+    step = start_rotation(stored, later, ca=ca)
+    assert step.reason == "created a CA and a certificate"
+    assert is_sound(step.stored, later)
+    assert step.stored.serving.names == stored.serving.names
+    assert (len(step.stored.cas), step.stored.revoked_cas) == (1, ())
+    assert next_step(step.stored, NAMES, NOWHERE, later) is None
+
+
+def test_rotation_with_an_expired_certificate_keeps_the_ca(stored) -> None:
+    later = NOW + 40 * DAY
+    assert is_sound(start_rotation(stored, later, ca=False).stored, later)
+    replaced = start_rotation(stored, later, ca=True).stored
+    assert is_sound(replaced, later)
+    assert parse_certificates(stored.bundle) == replaced.revoked_cas
+
+
+def test_rotation_with_a_lost_ca_key_keeps_the_certificate(stored) -> None:
+    step = start_rotation(replace(stored, ca_key=STRANGER.key), NOW, ca=False)
+    assert step.reason == "added a new CA to the bundle"
+    assert step.stored.certificate == stored.certificate
+    assert accepts(step.stored.bundle, stored.certificate)
 
 
 def test_repr_does_not_contain_keys(stored) -> None:

@@ -85,6 +85,8 @@ def start_rotation(
 ) -> None:
     """Renew the certificate or the CA now.
 
+    A CA that cannot sign, because it has expired or its key is lost, is always replaced.
+
     With --ca, waits until the old CA is removed from the webhook configurations: the replicas sign a new certificate 20
     seconds after the configurations contain the new CA, and remove the old CA 45 seconds later. Checks that it is gone.
     """

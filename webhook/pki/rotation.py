@@ -88,7 +88,8 @@ def next_step(
     signer = _signer(stored, now)
     reason = _replace_reason(stored, wanted, now)
     if signer is None:
-        return _start(stored, wanted, now, replace_certificate=bool(reason))
+        step = _start(stored, wanted, now, replace_certificate=bool(reason))
+        return replace(step, reason=f"no usable CA: {step.reason}")
     if reason:
         return RotationStep(_reissue(stored, signer, wanted, now), reason)
     if now >= stored.cas[0].renew_at:
@@ -111,10 +112,24 @@ def add_new_ca(stored: StoredCertificates, now: dt.datetime, *, revoke: bool = F
     return replace(stored, bundle=new.certificate + _pem(old), ca_key=new.key, revoked=revoked)
 
 
-def sign_new_certificate(stored: StoredCertificates, now: dt.datetime) -> StoredCertificates | None:
-    """Return a new serving certificate for the same names, signed by the current CA; None if that cannot sign."""
-    signer = _signer(stored, now)
-    return _reissue(stored, signer, _current_names(stored), now) if signer else None
+def start_rotation(stored: StoredCertificates, now: dt.datetime, *, ca: bool) -> RotationStep:
+    """Return the first step of a rotation on request, for the names of the serving certificate.
+
+    The CA is replaced with `ca`, or if it cannot sign: because it has expired, for example. If API servers reject the
+    serving certificate, it is replaced at once.
+    """
+    signer, names = _signer(stored, now), _current_names(stored)
+    if signer and not ca:
+        return RotationStep(_reissue(stored, signer, names, now), "signed a new certificate")
+    if not is_rejected(stored, now):
+        return _start(stored, names, now, replace_certificate=False)
+    usable = replace(stored, bundle=_pem(ca for ca in stored.cas if now < ca.not_after))
+    return _start(usable, names, now, replace_certificate=True)
+
+
+def is_rejected(stored: StoredCertificates, now: dt.datetime) -> bool:
+    """Return whether API servers that trust the bundle reject the serving certificate, whatever it is called by."""
+    return bool(_replace_reason(stored, _current_names(stored), now))
 
 
 def _renew(
@@ -170,12 +185,12 @@ def _signer(stored: StoredCertificates, now: dt.datetime) -> KeyPair | None:
 def _start(
     stored: StoredCertificates, wanted: tuple[str, ...], now: dt.datetime, *, replace_certificate: bool
 ) -> RotationStep:
-    """Start with a new CA; those whose keys are lost are revoked."""
+    """Start with a new CA, and revoke all others."""
     fresh = add_new_ca(stored, now, revoke=True)
     if not replace_certificate:
-        return RotationStep(fresh, "the CA cannot sign, or its key is lost: added a new CA to the bundle")
+        return RotationStep(fresh, "added a new CA to the bundle")
     ca = KeyPair(fresh.cas[0].pem, fresh.ca_key)
-    return RotationStep(_reissue(fresh, ca, wanted, now), "no usable CA: created a CA and a certificate")
+    return RotationStep(_reissue(fresh, ca, wanted, now), "created a CA and a certificate")
 
 
 def _replace_reason(stored: StoredCertificates, wanted: tuple[str, ...], now: dt.datetime) -> str:

@@ -245,10 +245,6 @@ CANT_ROTATE = {
         {"certificate": STRANGER.certificate, "key": STRANGER.key}, "comes from elsewhere",
     ),
     "another's key": ({"key": STRANGER.key}, "a tls.key that does not match its tls.crt"),
-    "another's CA key": ({"ca_key": STRANGER.key}, "ca.key is unusable or does not match"),
-    "a CA key of another kind": (
-        {"ca_key": pem(ed25519.Ed25519PrivateKey.generate())}, "ca.key is unusable or does not match",
-    ),
     "nothing": ({"bundle": b"", "ca_key": b"", "certificate": b"", "key": b""}, "contains no certificate: "),
 }  # fmt: skip
 
@@ -274,6 +270,23 @@ def test_rotate_before_the_new_ca_is_trusted_signs_nothing(api) -> None:
     with pytest.raises(RotationError, match="a rotation of the CA is in progress"):
         rotate(api, WHERE, ca=False)
     assert WHERE.read(api) == before
+
+
+def test_expired_certificate_is_replaced_in_a_rotation_of_the_ca(api, time) -> None:
+    rotate(api, WHERE, ca=True)
+    time.seconds += 40 * 86400
+    assert rotate(api, WHERE, ca=False).text.endswith(": signed a new certificate")
+    assert WHERE.read(api).stored.serving.is_valid_at(time.now)
+
+
+@pytest.mark.parametrize("key", [STRANGER.key, pem(ed25519.Ed25519PrivateKey.generate())], ids=["another's", "Ed25519"])
+def test_rotate_with_an_unusable_ca_key_revokes_the_ca(api, key) -> None:
+    found = WHERE.read(api)
+    WHERE.write(api, replace(found.stored, ca_key=key), found.version)
+    started = rotate(api, WHERE, ca=False)
+    assert started.text.endswith(": added a new CA to the bundle")
+    assert started.revoked == {ca.fingerprint for ca in found.stored.cas}
+    assert WHERE.read(api).stored.revoked_cas == found.stored.cas
 
 
 def test_secret_changed_at_the_same_time_is_left_alone(api) -> None:

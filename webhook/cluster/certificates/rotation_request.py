@@ -6,7 +6,7 @@ from webhook.cluster.certificates.status import CertificateStatus, read_status
 from webhook.cluster.certificates.tls_secret import TlsSecret
 from webhook.cluster.transport import Transport
 from webhook.core.errors import UserError
-from webhook.pki.rotation import add_new_ca, sign_new_certificate
+from webhook.pki.rotation import is_rejected, start_rotation
 
 _CREATE = "a replica with --manage-certs creates it; --tls-secret names the Secret"
 
@@ -23,7 +23,7 @@ class StartedRotation(NamedTuple):
 
 
 def rotate(transport: Transport, secret: TlsSecret, *, ca: bool) -> StartedRotation:
-    """Start a rotation of the certificate or, with `ca`, of the CA.
+    """Start a rotation of the certificate or, with `ca` or if it cannot sign, of the CA.
 
     Raises `RotationError` or `ApiError`.
     """
@@ -32,24 +32,16 @@ def rotate(transport: Transport, secret: TlsSecret, *, ca: bool) -> StartedRotat
     reason = _refusal_reason(status)
     if reason or not serving:
         raise RotationError(f"{secret} {reason}")
-    if not ca and not serving.is_signed_by(stored.cas[0]):
+    now = transport.now()  # after the first answer, by the API server's clock
+    if not (ca or serving.is_signed_by(stored.cas[0]) or is_rejected(stored, now)):
         raise RotationError(
             "a rotation of the CA is in progress; its new certificate follows when every API server trusts the new CA"
         )
-    now = transport.now()  # after the first answer, by the API server's clock
-    fresh = add_new_ca(stored, now, revoke=True) if ca else sign_new_certificate(stored, now)
-    if fresh is None:
-        raise RotationError(
-            f"{secret}: its CA cannot sign: ca.key is unusable or does not match the first CA in ca.crt. "
-            "A replica with --manage-certs creates a new CA by itself"
-        )
-    if not secret.write(transport, fresh, status.found.version):
+    step = start_rotation(stored, now, ca=ca)
+    if not secret.write(transport, step.stored, status.found.version):
         raise RotationError(f"{secret} changed at the same time; nothing was done, try again")
-    if ca:
-        return StartedRotation(
-            f"{secret}: added a new CA to the bundle", frozenset(old.fingerprint for old in stored.cas)
-        )
-    return StartedRotation(f"{secret}: signed a new certificate", frozenset())
+    is_replaced = step.stored.bundle != stored.bundle
+    return StartedRotation(f"{secret}: {step.reason}", frozenset(ca.fingerprint for ca in stored.cas if is_replaced))
 
 
 def _refusal_reason(status: CertificateStatus) -> str:
