@@ -77,7 +77,10 @@ WHOLE = {
         "time": "2026-11-26T11:00:00Z", "policy": "x", "api": "y", "reports": 1, "results": {}, "leftOut": 0,
         "pods": {}, "unevaluatedPods": {"not-evaluated": 2, "before-installation": 9}, "legacySecrets": 0,
     })}},
-    f"{REGISTRATION}/mutatingwebhookconfigurations/tokenguard": {"webhooks": [webhook("pods.mutate.tokenguard.svc")]},
+    f"{REGISTRATION}/mutatingwebhookconfigurations/tokenguard": {
+        "metadata": {"annotations": {"tokenguard/namespace-opt-out-label": "example.com/off", "other": "x"}},
+        "webhooks": [webhook("pods.mutate.tokenguard.svc")],
+    },
     f"{REGISTRATION}/validatingadmissionpolicies": {"items": [EXPORTED]},
     f"{REGISTRATION}/validatingadmissionpolicybindings": {"items": []},
     "/api/v1/namespaces": {"kind": "PartialObjectMetadataList", "items": [
@@ -140,6 +143,7 @@ def test_everything_is_read() -> None:
 
 def test_webhook_is_read_with_its_selectors() -> None:
     facts = read_facts(ApiServer(WHOLE), "tokenguard", None, probe=False)
+    assert facts.configurations[MUTATING].opt_out_label == "example.com/off"
     found = facts.configurations[MUTATING].webhooks["pods.mutate.tokenguard.svc"]
     assert found.namespace_selector == (Requirement("a", "In", ("b",)), Requirement("c", "Exists"))
     assert (found.rules, found.has_object_selector) == (frozenset({("pods", "CREATE")}), False)

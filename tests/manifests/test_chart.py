@@ -14,6 +14,7 @@ from tests.manifests.rendering import CHECKOUT, environment_of, load_all, render
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.serializer import policy_document
+from webhook.status.webhooks import OPT_OUT_ANNOTATION
 
 pytestmark = needs_helm
 MODES = ("self-managed", "cert-manager", "by-hand")
@@ -266,6 +267,9 @@ def test_excluded_namespaces_and_label_are_in_each_selector() -> None:
             assert found == [before]
         else:
             assert found == [{**before, "values": [*before["values"], "cert-manager"]}, label]
+    objects = render_chart(webhooks=settings)
+    named = {the(kind, objects)["metadata"]["annotations"][OPT_OUT_ANNOTATION] for kind in CONFIGURATIONS}
+    assert named == {label["key"]}
 
 
 def test_failure_policy_and_timeout_are_those_of_the_values() -> None:

@@ -145,6 +145,12 @@ NOTES = {
         {"configurations": changed(MUTATING, conditions=((
             "not-in-an-excluded-namespace", "!(request.namespace in 'shop,lab'.split(','))"),))},
         "namespaces", 'pods in "shop" are not evaluated'),
+    "namespace excluded by the label of the installation": (
+        {"configurations": {
+            kind: replace(found, opt_out_label="example.com/off")
+            for kind, found in changed(VALIDATING, namespace_selector=OPT_OUT).items()
+        }, "namespaces": {**FACTS.namespaces, "shop": {"example.com/off": ""}}},
+        "namespaces", "namespace shop is excluded by its label example.com/off, as this installation allows"),
     "probe refused by another": ({"probe": probed(ProbeResult.ERROR, "refused, but not by tokenguard")}, "probe",
                                  "refused, but not by tokenguard"),
     "probe namespace without a quota": ({"probe": ProbeFacts("tokenguard-probe", SUCCESSES, is_unlocked=True)}, "probe",

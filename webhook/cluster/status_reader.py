@@ -188,7 +188,8 @@ def _policy(transport: Transport, namespace: str) -> PolicyFacts:
 
 def _configuration(transport: Transport, kind: str) -> ConfigurationFacts:
     found = _get(transport, f"{_REGISTRATION}/{kind.lower()}s/tokenguard", StoredConfiguration)
-    return ConfigurationFacts(kind, {webhook.name: _webhook(webhook) for webhook in found.webhooks or ()})
+    webhooks = {webhook.name: _webhook(webhook) for webhook in found.webhooks or ()}
+    return ConfigurationFacts(kind, webhooks, found.opt_out_label)
 
 
 def _webhook(webhook: Webhook) -> WebhookFacts:

@@ -3,6 +3,7 @@
 import msgspec
 
 from webhook.cluster.api_types import ApiObject, LabelSelector, MatchCondition
+from webhook.status.webhooks import OPT_OUT_ANNOTATION
 
 
 class _Camel(msgspec.Struct, rename="camel"):
@@ -98,7 +99,21 @@ class Webhook(_Camel):
     match_conditions: list[MatchCondition] | None = None
 
 
-class StoredConfiguration(ApiObject):
+class _ConfigurationAnnotations(_Camel):
+    opt_out_label: str = msgspec.field(name=OPT_OUT_ANNOTATION, default="")
+
+
+class _ConfigurationMetadata(_Camel):
+    annotations: _ConfigurationAnnotations | None = None
+
+
+class StoredConfiguration(_Camel):
     """A webhook configuration."""
 
+    metadata: _ConfigurationMetadata = msgspec.field(default_factory=_ConfigurationMetadata)
     webhooks: list[Webhook] | None = None
+
+    @property
+    def opt_out_label(self) -> str:
+        """The label by which Namespaces may be excluded, as the installation says; empty for none."""
+        return self.metadata.annotations.opt_out_label if self.metadata.annotations else ""

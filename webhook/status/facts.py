@@ -80,10 +80,11 @@ class WebhookFacts(NamedTuple):
 
 @dataclass(frozen=True)
 class ConfigurationFacts:
-    """A webhook configuration: its webhooks by name."""
+    """A webhook configuration: its webhooks by name, and the label by which the installation excludes Namespaces."""
 
     kind: str
     webhooks: Mapping[str, WebhookFacts]
+    opt_out_label: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind}/tokenguard"

@@ -34,6 +34,8 @@ CONDITIONS = frozenset({
     "not-kube-system", "a-policy", "not-large", "large", "not-the-controller-manager",
 })  # fmt: skip
 _EXCLUDED_BY_CONDITION = "not-in-an-excluded-namespace"
+OPT_OUT_ANNOTATION = "tokenguard/namespace-opt-out-label"
+"""The annotation of a webhook configuration that names the label by which Namespaces may be excluded (chart value)."""
 
 
 def configuration_row(facts: ClusterFacts, kind: str) -> StatusRow:
@@ -140,12 +142,15 @@ def namespaces_row(facts: ClusterFacts) -> StatusRow:
             elif term:
                 by_label[namespace] = term.key
     extra = by_name - {SYSTEM_NAMESPACE, facts.namespace}
+    chosen = {configuration.opt_out_label for configuration in configurations}
     problems = [
         StatusProblem(
-            f"namespace {namespace} is excluded by its label {key}: pods in it are not evaluated",
+            f"namespace {namespace} is excluded by its label {key}"
+            f"{', as this installation allows' if key in chosen else ''}: pods in it are not evaluated",
             f"kubectl label namespace {namespace} {key}-"
             if key in facts.namespaces[namespace]
             else f"add the label {key} to it, or remove it from the namespaceSelector of the webhooks",
+            is_note=key in chosen,
         )
         for namespace, key in sorted(by_label.items())
     ]

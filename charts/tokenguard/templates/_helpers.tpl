@@ -120,6 +120,10 @@ Each template "tokenguard.KIND" applies the values to one object of files/, in p
 {{- with .object.metadata.annotations -}}
 {{- $_ := set . "cert-manager.io/inject-ca-from" (printf "%s/tokenguard" $namespace) -}}
 {{- end -}}
+{{- with $values.webhooks.namespaceOptOutLabel -}}
+{{- $annotations := $.object.metadata.annotations | default dict -}}
+{{- $_ := set $.object.metadata "annotations" (set $annotations "tokenguard/namespace-opt-out-label" .) -}}
+{{- end -}}
 {{- range $webhook := .object.webhooks -}}
 {{- $_ := set $webhook.clientConfig.service "namespace" $namespace -}}
 {{- with $values.certificates.caBundle }}{{ $_ := set $webhook.clientConfig "caBundle" (b64enc .) }}{{ end -}}
