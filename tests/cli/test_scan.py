@@ -13,6 +13,7 @@ from tests.policies import HEAD
 from tests.tokens.signing import pod_claims, signer
 from webhook.cli import main
 from webhook.formatters import scan_json
+from webhook.formatters.scan_summary import IF_ENFORCED
 
 POD = {"metadata": {"name": "a", "namespace": "shop"}, "spec": {"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}}
 STRICT = f"{HEAD}rules: {{kubelet-hostpath: reject}}\n"
@@ -302,7 +303,7 @@ def test_check_uses_the_policy_of_the_cluster(cluster_policy, tmp_path) -> None:
     (tmp_path / "pod.json").write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", **POD}))
     done = CliRunner().invoke(main, ["check", str(tmp_path / "pod.json"), *cluster_policy])
     assert done.exit_code == 0, done.output
-    assert "under enforce: 1 denied; " in done.stdout
+    assert f"{IF_ENFORCED}: 1 denied" in done.stdout
     last = done.stdout.splitlines()[-1]
     assert last.startswith("policy: ConfigMap tokenguard/token-policy (revision ")
     assert last.endswith(", mode audit)")
@@ -335,11 +336,11 @@ def test_check_argument_replaces_the_policy_of_the_environment(cluster_policy, t
 def test_scan_says_what_enforce_would_deny(cluster_policy) -> None:
     quiet = CliRunner().invoke(main, ["scan", *cluster_policy])
     assert quiet.exit_code == 0, quiet.output
-    assert "under enforce: 1 denied; see --mode enforce" in quiet.stdout
+    assert f"{IF_ENFORCED}: 1 denied; for details, add --mode enforce" in quiet.stdout
     enforced = CliRunner().invoke(main, ["scan", *cluster_policy, "--mode", "enforce"])
     assert enforced.exit_code == 1
     assert "enforce: --mode enforce, ConfigMap" in " ".join(enforced.stdout.split())
-    assert "under enforce:" not in enforced.stdout
+    assert IF_ENFORCED not in enforced.stdout
     results = json.loads(CliRunner().invoke(main, ["scan", *cluster_policy, "-o", "json"]).stdout)["workloads"]
     result = results[0]["pods"][0]["evaluation"]["result"]
     assert (result["outcome"], result["enforced"]) == ("allowed", "denied")

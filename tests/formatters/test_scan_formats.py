@@ -123,7 +123,7 @@ def test_text_says_that_the_days_of_use_are_unknown() -> None:
     small.snapshot.tracked_since = None
     assert "use is not recorded\n" in text(small.scan())
     small.snapshot.unread.append(UnreadResource(TRACKING_TITLE, "HTTP 403", "", "", affects_decisions=False))
-    assert "since when use is recorded could not be read, so no Secret counts as unused\n" in text(small.scan())
+    assert "the day on which recording began could not be read, so no Secret counts as unused\n" in text(small.scan())
 
 
 def test_text_lists_pods_of_an_excluded_namespace_without_advice() -> None:
@@ -187,9 +187,9 @@ remove it from the list
   no permissions: 2 ServiceAccounts (app in shop, default in shop): API token mounted in Deployment/web, Pod/bare \
 (2 pods); 3 legacy Secrets; set automountServiceAccountToken: false
 
-safe to delete: deleting the Secret revokes its token; 'tokenguard legacy disable' can be undone. Enforce \
-legacy-token-secret, or a new Secret with the same name and token makes it valid again; see \
-'tokenguard rules legacy-token-secret'
+safe to delete: deleting the Secret revokes its token; 'tokenguard legacy disable' does so reversibly. Enforce \
+legacy-token-secret; otherwise anyone who has a copy of the token can make it valid again, with a new Secret of the \
+same name; see 'tokenguard rules legacy-token-secret'
 
 next step: 'tokenguard migrate' writes a checklist for each namespace, and a patch for each workload that refers to \
 a legacy Secret
@@ -218,9 +218,11 @@ def test_summary_shows_finished_pods_and_unread_templates(small_cluster) -> None
     summary = text(report).partition("\n\n")[0]
     assert "\nscanned    1 namespace, 3 pods of 2 workloads; 1 finished\n" in summary
     assert "1 used, 0 invalid, 0 safe to delete\n" in summary
-    assert "\n           not everything that may refer to them could be read (see the end)\n" in summary
+    assert "\n           some workloads that may refer to them could not be read (see the end)\n" in summary
     found = "".join(page.format_report(report))
-    assert "Not everything that may refer to a Secret could be read, so only invalid ones are safe to delete." in found
+    assert (
+        "Some workloads that may refer to a Secret could not be read, so only Secrets that are marked invalid" in found
+    )
     assert "3 pods of 2 workloads; 1 finished" in found
 
 
@@ -414,7 +416,7 @@ exemptions:
         "in use, matches 1",
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
-        "unused in what was scanned, which is only a part",
+        "unused in the scanned namespaces (others were not scanned)",
         "expired, only partly scanned",
     ]
 
@@ -434,7 +436,7 @@ def test_text_shows_the_most_powerful_accounts_first() -> None:
     bound(small, "root", {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]})
     bound(small, "limited", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}, namespace="shop")
     found = text(small.scan())
-    assert "accounts   3 with API tokens: 1 cluster-admin, 1 dangerous in some, 1 no permissions\n" in found
+    assert "accounts   3 with API tokens: 1 cluster-admin, 1 dangerous in some namespaces, 1 no permissions\n" in found
     accounts = "account root: cluster-admin; token of limited: may read Secrets in shop"
     assert f"  Pod/root in shop, {accounts}; and 1 more workload with 1 pod\n" in found
     secrets = [line.partition(",")[0] for line in found.split("\n") if line.startswith("  Secret/")]

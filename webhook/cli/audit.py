@@ -63,15 +63,16 @@ def summarize(files: tuple[str, ...], since: dt.date | None, until: dt.date | No
     """Count decisions and find long-lived tokens in use.
 
     FILE is a log of tokenguard or of the API server (audit.k8s.io/v1), plain or gzip; - is standard input. Pass the log
-    of each replica as a file of its own, in any order.
+    of each replica as a separate file, in any order.
 
     Shows the denied, patched, warned and exempted requests by rule, namespace, account, day and exemption. Lists the
-    accounts whose clients use legacy tokens or stale tokens. A stale token is used after its requested lifetime: its
-    client will break when the API server token is capped. Lists also who uses legacy tokens that are disabled.
+    accounts whose clients use legacy tokens or stale tokens. A stale token is one that is used after the lifetime it
+    was requested for: its client will break when the API server token is capped. Also lists who uses disabled legacy
+    tokens.
 
-    A pod that both webhooks evaluated counts once, provided that no file contains the logs of several replicas. Dry
-    runs are counted separately, and so are the two kinds of logs. "audited" requests were allowed with findings that
-    only the audit log shows. "exempted" requests used an exemption; another column may count them, too.
+    A pod that both webhooks evaluated counts once, unless a file contains the logs of several replicas. Dry runs are
+    counted separately, and so are the two kinds of logs. "audited" requests were allowed with findings that only the
+    audit log shows. "exempted" requests used an exemption; another column may count them, too.
 
     Reads JSON lines, pretty-printed JSON, arrays, EventLists, exports of CloudWatch, Azure and Google Cloud Logging,
     and the output of kubectl logs and oc adm node-logs.

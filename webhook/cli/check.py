@@ -38,26 +38,29 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @mode_option
 @output_option(FORMATTERS)
 @click.option("--fail-on", type=Choice([action.value for action in OUTCOMES]), default=Action.WARN.value,
-              help="Exit with 1 only for findings with this action or a stronger one.")  # fmt: skip
+              help="Exit with 1 only for findings with this action or a stricter one.")  # fmt: skip
 @click.option("--fix", is_flag=True,
               help="Print the manifests as the webhook would patch them; findings go to stderr. Comments and layout"
-                   " stay; a JSON file stays JSON, several files are one stream of YAML.")  # fmt: skip
+                   " are kept. A JSON file stays JSON; several files become one stream of YAML.")  # fmt: skip
 @click.option("--write", is_flag=True, help="With --fix: change the files instead of printing them.")
 @click.option("--diff", is_flag=True, help="Print what --fix would change, as a unified diff, instead of the findings.")
 @click.option("--stdin-filename", metavar="FILE", default=STDIN, show_default=False,
               help="Name of standard input in the output, such as the chart's folder.")  # fmt: skip
 @click.option("--exclude", multiple=True, metavar="GLOB",
-              help="Skip files and folders, as a line of .gitignore does: a name at any depth or, with a slash, a path"
-                   " below a given folder; ** matches any number of folders. May be repeated.")  # fmt: skip
+              help="Skip files and folders. Works like a line of .gitignore: a name matches at any depth; a path with"
+                   " a slash matches below a given folder; ** matches any number of folders. May be"
+                   " repeated.")  # fmt: skip
 @click.option("--force-exclude", is_flag=True,
-              help="Apply --exclude and .tokenguardignore also to files that are named, for pre-commit.")  # fmt: skip
+              help="Also apply --exclude and .tokenguardignore to files named on the command line, as pre-commit"
+                   " does.")  # fmt: skip
 @click.option("--max-findings", type=click.IntRange(min=0), default=MAX_FINDINGS, metavar="NUMBER",
-              help="Findings that text output shows, the strongest; the summary counts all. 0: all.")  # fmt: skip
+              help="Maximum number of findings in text output, the most severe first; the summary counts all. 0:"
+                   " no limit.")  # fmt: skip
 @click.option("-n", "--namespace", metavar="NAME", default="default",
               help="Namespace of objects without metadata.namespace.")  # fmt: skip
 @own_namespace_option
 @click.option("-v", "--verbose", is_flag=True,
-              help="Also show findings with action audit, exempt and skipped objects, injections.")  # fmt: skip
+              help="Also show findings with the action audit, injections, and exempt and skipped objects.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True,
               help="Print errors and findings only, without warnings and summary.")  # fmt: skip
 def command(

@@ -21,10 +21,10 @@ _FILES, _NO_FILES = 0, 4
 def command(context: click.Context, shell: str) -> None:
     """Print the completion script for a shell.
 
-    It completes commands, options, rules and files. kubectl tokenguard is completed by kubectl's own script.
+    The script completes commands, options, rules and files. For kubectl tokenguard, use the script of kubectl.
 
     \b
-    Load it in every session, by a line in ~/.bashrc or ~/.zshrc, or a file of fish:
+    To load it in every session, add the line to ~/.bashrc or ~/.zshrc, or write the file for fish:
       source <(tokenguard completion bash)
       source <(tokenguard completion zsh)
       tokenguard completion fish > ~/.config/fish/completions/tokenguard.fish

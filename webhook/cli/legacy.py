@@ -29,9 +29,9 @@ FORMATTERS: Mapping[str, Formatter[LegacyReport]] = {
 def command() -> None:
     """Retire legacy tokens, reversibly.
 
-    They are in Secrets of type kubernetes.io/service-account-token and never expire. The way in waves: list, disable
-    some, wait, restore those that are missed, delete the rest. Only metadata of Secrets is read or sent.
-    manifests/retire grants the permissions.
+    Legacy tokens are in Secrets of type kubernetes.io/service-account-token and never expire. Work in waves: list,
+    disable some, wait, restore those that are still used, delete the rest. These commands read and send only metadata
+    of Secrets. manifests/retire grants the permissions.
     """
 
 
@@ -59,14 +59,14 @@ def list_secrets(
     kubeconfig: Path | None,
     context: str | None,
 ) -> int:
-    """List the legacy Secrets of a cluster, the worst first.
+    """List the legacy Secrets of a cluster, the most urgent first.
 
-    Shows each with its account and what that may do, its age, its last use, what refers to it, and how far it is: in
-    use, unused, disabled or removable. "disabled, still used" means that the API server has refused a request with this
-    token since.
+    Shows each with its account and what RBAC allows the account, its age, its last use, what refers to it, and its
+    state: in use, unused, disabled or removable. "disabled, still used" means that the API server has refused a request
+    with this token within --after-days.
 
-    Exit status: 0 every legacy token is disabled and none is missed; 1 one is valid, or a refused use is recorded;
-    2 usage error or failed run, or the Secrets could not be read.
+    Exit status: 0 every legacy token is disabled, and none is "still used"; 1 a token is valid or "still used"; 2 usage
+    error or failed run, or the Secrets could not be read.
     """
     request = scan_request(policy, policy_configmap, own_namespace, unused_days, namespaces)
     policies, refused = request.read_policies(), refused_uses(audit_logs)

@@ -106,7 +106,7 @@ def _change_options(command: F) -> F:
         click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
         click.option("-y", "--yes", is_flag=True, help="Do not ask before the change."),
         click.option("--force", "forced", multiple=True, type=_SECRET,
-                     help="Change this Secret, too, although the plan refuses it. May be repeated."),
+                     help="Also change this Secret, even if the plan would refuse it. May be repeated."),
         click.option("--account", "accounts", multiple=True, metavar="[NAMESPACE/]NAME",
                      help="Select only Secrets of this ServiceAccount. * matches any characters. May be repeated."),
         click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
@@ -122,7 +122,8 @@ def _max_option(default: int | None) -> Callable[[F], F]:
     every = "" if default else " Default: all."
     return click.option(
         "--max", "max_count", type=click.IntRange(min=1), default=default, metavar="NUMBER",
-        help=f"Change at most this number of selected Secrets, the worst first; those named count in addition.{every}",
+        help="Change at most this number of selected Secrets, the most urgent first. Secrets named as arguments do not"
+             f" count.{every}",
     )  # fmt: skip
 
 
@@ -133,13 +134,13 @@ def _max_option(default: int | None) -> Callable[[F], F]:
 @_max_option(WAVE)
 @_change_options
 def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
-    """Have the API server refuse tokens. This can be undone.
+    """Make the API server refuse legacy tokens (reversible).
 
-    Labels the Secrets with kubernetes.io/legacy-token-invalid-since, and records who, when and why. Their data stays as
-    it is. The API server refuses a token within 10 seconds.
+    Labels the Secrets with kubernetes.io/legacy-token-invalid-since, and records who did it, when and why. The data of
+    the Secrets does not change. The API server refuses the tokens within 10 seconds.
 
-    Refuses a Secret to which a running pod refers, and one that was used within --unused-days, unless --force names it.
-    --unused-days also selects.
+    Refuses a Secret if a running pod refers to it, or if its token was used within --unused-days, unless --force names
+    it. If you give --unused-days, only tokens that were unused for that long are selected.
 
     \b
     Examples:
@@ -154,7 +155,7 @@ def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
 
 
 @click.command("restore")
-@click.option("--still-used", is_flag=True, help="Select only Secrets whose token was used after it was disabled.")
+@click.option("--still-used", is_flag=True, help="Select only Secrets in the state 'disabled, still used'.")
 @refused_use_options
 @click.option("--reason", type=_REASON, help="Why; recorded in an Event.")
 @_max_option(None)
@@ -162,8 +163,8 @@ def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
 def restore(*, reason: str | None, still_used: bool, **options: Any) -> int:
     """Make disabled tokens valid again.
 
-    Removes the label, and what 'disable' recorded. A Secret that something else has disabled, like the cleaner of
-    Kubernetes, is refused unless --force names it.
+    Removes the label, and what 'disable' recorded. Refuses a Secret that tokenguard has not disabled, for example one
+    that the cleaner of Kubernetes has disabled, unless --force names it.
 
     tokenguard denies the removal of the label, so the caller needs an exemption from the rule legacy-token-secret; see
     docs/retire.md.
@@ -186,13 +187,13 @@ def restore(*, reason: str | None, still_used: bool, **options: Any) -> int:
 @_max_option(None)
 @_change_options
 def delete(*, keep: Path, **options: Any) -> int:
-    """Delete Secrets whose tokens nobody misses. This cannot be undone.
+    """Delete Secrets that nobody uses any more (irreversible).
 
-    Takes only Secrets that have been disabled for --after-days without a refused use, and to which no workload refers.
-    The API server records the day of a refused use in the label kubernetes.io/legacy-token-last-used; --audit-log also
-    counts those of a log.
+    Deletes only Secrets that have been disabled for --after-days without a refused use, and to which no workload
+    refers. The API server records the day of a refused use in the label kubernetes.io/legacy-token-last-used;
+    --audit-log also counts refused uses in a log.
 
-    A manifest of each Secret, without data, is on disk before the Secret is deleted.
+    Writes a manifest of each Secret, without data, to disk before it deletes the Secret.
 
     \b
     Examples:

@@ -164,13 +164,13 @@ def main() -> None:
     serve is the admission webhook; check and scan evaluate the same rules on manifests and on a live cluster.
 
     \b
-    Exit status of every command:
-      0    clean
-      1    something was found
+    Exit status (the help of each command has the details):
+      0    clean, or done
+      1    something was found or refused
       2    usage error or failed run
       130  interrupted by Ctrl-C
 
-    Options can be given in environment variables that begin with TOKENGUARD_, where the help of a command names them.
-    An argument replaces the variable; an empty variable counts as not set. NO_COLOR and FORCE_COLOR switch colours off
-    and on.
+    The help of a command names the environment variables of its options; they begin with TOKENGUARD_. An option on the
+    command line overrides its variable. An empty variable counts as not set. NO_COLOR and FORCE_COLOR switch colours
+    off and on.
     """

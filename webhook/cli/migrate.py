@@ -67,17 +67,17 @@ def command(
 ) -> int:
     """Write the changes that replace legacy Secrets.
 
-    For each namespace with legacy Secrets, writes a folder for the owners of its workloads: README.md, a checklist with
-    every change, its commands and the Secrets that can be disabled afterwards; a patch for each workload, for kubectl
-    and kustomize; and a kustomization with all patches. The README.md above them says which folder is for whom.
-    Changes nothing in the cluster.
+    For each namespace with legacy Secrets, writes a folder for the owners of its workloads: a checklist (README.md)
+    with every change, its commands and the Secrets that can be disabled afterwards; a patch for each workload, for
+    kubectl and kustomize; and a kustomization with all patches. The README.md above these folders says who gets which
+    folder. Changes nothing in the cluster.
 
     Without PATH it reads the cluster, with the permissions of scan, and only metadata of Secrets. With PATH it reads
-    manifests, and plans the namespaces of their workloads. Pass the Secrets, too: 'tokenguard objects' prints those of
-    a cluster. What else runs in these namespaces, it does not know.
+    manifests, and plans the namespaces of their workloads; it does not know what else runs in these namespaces. The
+    manifests must include the legacy Secrets ('tokenguard objects' prints those of a cluster).
 
-    Run it again at any time: it updates its files, and removes those of finished workloads. Ticked boxes stay ticked.
-    It keeps files that somebody has edited.
+    Run it again at any time: it updates its files, and removes those of finished workloads. It keeps ticked boxes, and
+    files that somebody has edited.
 
     \b
     Examples:
@@ -86,7 +86,7 @@ def command(
       kubectl kustomize overlays/shop | tokenguard migrate --namespace shop - objects.json
 
     Exit status: 0 nothing refers to a legacy Secret; 1 something does; 2 usage error or failed run, something could not
-    be read, or a file was kept that would have changed.
+    be read, or an edited file was kept although it should change.
     """
     if paths:
         options = PolicyOptions(

@@ -162,15 +162,15 @@ def print_schema() -> None:
 @api_audience_option
 @click.option("--webhooks", type=FILE, metavar="FILE|-",
               help="Manifests with tokenguard's ValidatingWebhookConfiguration, from kubectl get or kubectl kustomize:"
-                   " namespaces that it excludes are left alone.")  # fmt: skip
+                   " the exported policies exclude the same namespaces.")  # fmt: skip
 def export(
     file: str | None, output: str, own_namespace: str, api_audiences: tuple[str, ...], webhooks: str | None
 ) -> None:
     """Print a policy as admission policies, which need no webhook.
 
     Without FILE and $TOKENGUARD_POLICY, exports the default policy. The objects are manifests for kubectl apply
-    --server-side. What they do not enforce as the webhook does, and which Kubernetes they need, is listed on standard
-    error; the former also in their annotation tokenguard/not-expressed.
+    --server-side. Standard error lists the version of Kubernetes that they need, and every difference from the webhook.
+    The annotation tokenguard/not-expressed of the objects repeats the differences.
 
     Exit status: 0 exported; 2 the policy is invalid, cannot be read, or is too large for the API server.
     """

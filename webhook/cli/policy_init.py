@@ -27,10 +27,10 @@ from webhook.scan.scanner import Scanner
 def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str | None) -> int:
     """Draft a policy from a scan.
 
-    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that is in use: namespaces in
-    which most workloads would be denied get an override with mode warn; elsewhere, the accounts of what would be denied
-    get an exemption with an end date. Legacy Secrets that are safe to delete get none: existing ones stay, but cannot
-    be created again. Needs the permissions of scan. A second scan checks the draft.
+    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that is in use. Namespaces in
+    which most workloads would be denied get an override with mode warn. In other namespaces, the accounts of what would
+    be denied get an exemption with an end date. Legacy Secrets that are safe to delete get no exemption: existing ones
+    stay, but cannot be created again. A second scan checks the draft. Needs the permissions of scan.
 
     \b
     Example:

@@ -53,15 +53,15 @@ def _link(value: str) -> str:
 @click.option("--action", "actions", multiple=True, type=Choice([action.value for action in Action][:-1]),
               help="Show only findings with this action; outcomes count all findings. May be repeated.")  # fmt: skip
 @click.option("--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, metavar="DAYS",
-              help="Days without use after which an unreferenced legacy Secret is safe to delete.")  # fmt: skip
+              help="Days without use after which a legacy Secret without references is safe to delete.")  # fmt: skip
 @click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
               help="Audience of the API server, if the policy names none. May be repeated. Default: those of the"
                    " ServiceAccount token that the scan uses; otherwise the token issuer and"
                    " https://kubernetes.default.svc, with and without .cluster.local.")  # fmt: skip
 @output_option(FORMATTERS)
 @click.option("--checklists", type=Parsed("URL", _link), default="", show_default=False,
-              help="With --output html: link to the checklists of 'tokenguard migrate': in this folder, relative to the"
-                   " page, or at this URL.")  # fmt: skip
+              help="With --output html: link to the checklists of 'tokenguard migrate' at this URL, or in this folder,"
+                   " relative to the page.")  # fmt: skip
 @scan_reports.report_options
 @cluster_options
 @schema_option(scan_json.schema)
@@ -88,8 +88,8 @@ def command(
     """Evaluate a live cluster.
 
     Shows which pods the policy would deny, patch or warn about if they were recreated, and which legacy tokens exist.
-    Changes nothing, except with --write-reports. Reads only metadata of Secrets: of legacy Secrets, and of other
-    Secrets in which a legacy token was used. manifests/scanner grants the permissions.
+    Changes nothing, except with --write-reports. Reads only the metadata of legacy Secrets, and of other Secrets in
+    which a legacy token was used. manifests/scanner grants the permissions.
 
     \b
     Examples:

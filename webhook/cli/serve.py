@@ -64,10 +64,10 @@ OPTIONS = [
             type=click.FloatRange(0, 1), metavar="SHARE", default=ServeOptions.audit_sample),
     _option("--audit-failure", "If patches and exemptions cannot be recorded: deny these requests and report not ready,"
             " or allow them.", type=Choice(["deny", "allow"]), default=ServeOptions.audit_failure),
-    _option("--unpatched-pods", "If the mutating webhook did not run for a pod, and its author wrote nothing wrong:"
+    _option("--unpatched-pods", "If the mutating webhook did not run for a pod, and the pod has no other violation:"
             " deny the pod, or record that and allow it.", type=Choice(["deny", "allow"]),
             default=ServeOptions.unpatched_pods),
-    _option("--audit-file", "Additional file for the audit log; rotated: FILE.1 is the previous one.", **_FILE),
+    _option("--audit-file", "Additional file for the audit log. It is rotated; FILE.1 is the previous file.", **_FILE),
     _option("--audit-file-max-size", "Size at which --audit-file is rotated: bytes, or with Ki, Mi or Gi. 0: no"
             " rotation, for use with logrotate.", type=Parsed("SIZE", _size),
             default=f"{ServeOptions.audit_file_max_size >> 20}Mi"),
@@ -82,7 +82,7 @@ OPTIONS = [
     _option("--max-body-bytes", "Maximum size of a review in bytes.",
             type=click.IntRange(min=1024), metavar="BYTES", default=ServeOptions.max_body_bytes),
     _option("--backstop", "Keep exported policies (policy export) in the cluster in step with the policy, so that the"
-            " API server enforces it while tokenguard is down. off: remove them. Default: do neither of the two.",
+            " API server enforces it while tokenguard is down. off: remove them. Default: leave them alone.",
             type=Choice(["off", "vap", "vap+map"])),
     _option("--log-format", "Format of the log on stderr; json: one object per line.",
             type=Choice(["text", "json"]), default=ServeOptions.log_format),

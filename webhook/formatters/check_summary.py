@@ -87,9 +87,9 @@ def _outcomes(counts: Counter[Outcome], *, colour: bool) -> str:
 
 
 def _under_enforce(policy: PolicyInUse, enforced: Counter[Outcome]) -> str:
-    mode = "" if policy.mode is Mode.ENFORCE else f" (its mode is {policy.mode})"
+    mode = "" if policy.mode is Mode.ENFORCE else f" (the policy's mode is {policy.mode})"
     counts = ", ".join(f"{count} {outcome}" for outcome in reversed(Outcome) if (count := enforced[outcome]))
-    return f"under enforce: {counts}; the policy does not enforce everywhere{mode}; to see why, add --mode enforce"
+    return f"if every namespace were in mode enforce: {counts}{mode}; for details, add --mode enforce"
 
 
 def policy_line(policy: PolicyInUse) -> str:

@@ -18,7 +18,7 @@ _EFFECTS = {
     ),
     Command.RESTORE: ("The API server accepts these tokens again at once.",),
     Command.DELETE: (
-        "The API server has recorded no use of these tokens for long enough.",
+        "No client has tried these disabled tokens within --after-days.",
         "Deleting cannot be undone: a client that still has such a token needs another one.",
     ),
 }

@@ -24,7 +24,7 @@ from webhook.scan.report import AccountWithTokens, LegacySecret, ScannedWorkload
 
 Section = tuple[str, list[str]]
 """A title and its lines."""
-_DELETE_COPY = ": delete it and the token's ServiceAccount: as long as that exists, the token can be restored"
+_DELETE_COPY = ": delete it and the token's ServiceAccount, because while the account exists, the token can be restored"
 
 
 def sections(report: ScanReport) -> Iterator[Section]:

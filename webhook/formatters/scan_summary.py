@@ -29,6 +29,7 @@ NOT_INSTALLED = (
     "no: there is no ValidatingWebhookConfiguration/tokenguard, so no new pod is evaluated; see 'tokenguard status'"
 )
 IF_RECREATED = "if recreated under this policy"
+IF_ENFORCED = "if every namespace were in mode enforce"
 SAFE_TO_DELETE, COPY = "safe to delete", "copied into another Secret type"
 SECRET_STATES = ("referenced", "used", "invalid", SAFE_TO_DELETE, COPY)
 """States of a legacy Secret; several may apply."""
@@ -40,7 +41,8 @@ _SOURCES = {
     AudienceSource.ASSUMED: "assumed (see --api-audience)",
 }
 _CLUSTER_ADMIN, _EVERYWHERE, _SOMEWHERE, _SOME_POWER, _NO_POWER, _UNKNOWN_POWER = _POWERS = (
-    "cluster-admin", "dangerous in all namespaces", "dangerous in some", "limited", "no permissions", "unknown",
+    "cluster-admin", "dangerous in all namespaces", "dangerous in some namespaces", "lesser permissions",
+    "no permissions", "unknown",
 )  # fmt: skip
 Field = tuple[str, str]
 """A name and its value; an empty name continues the field before."""
@@ -123,7 +125,7 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
         if counts[COPY]:
             yield "", f"{counts[COPY]} {COPY}"
         if report.names_unread:
-            yield "", "not everything that may refer to them could be read (see the end)"
+            yield "", "some workloads that may refer to them could not be read (see the end)"
     if accounts := report.accounts_with_tokens:
         permissions = Counter(_power(account.grants) for account in accounts)
         words = [f"{permissions[power]} {power}" for power in _POWERS if permissions[power]]
@@ -147,7 +149,7 @@ def _unread(report: ScanReport) -> str:
 def recorded_text(report: ScanReport) -> str:
     """Return since when the API server records uses of legacy tokens."""
     if report.uses_unread:
-        return "since when use is recorded could not be read, so no Secret counts as unused"
+        return "the day on which recording began could not be read, so no Secret counts as unused"
     return f"use recorded since {report.tracked_since}" if report.tracked_since else "use is not recorded"
 
 
@@ -162,7 +164,7 @@ def _power(grants: Sequence[Grant] | None) -> str:
 
 
 def is_dangerous(grants: Sequence[Grant] | None) -> bool:
-    """Return whether a leaked token of an account with these grants is dangerous: one with `limited` ones is not."""
+    """Return whether a leaked token of an account with these grants is dangerous: lesser permissions are not."""
     return any(grant.is_dangerous for grant in grants or ())
 
 
@@ -198,7 +200,7 @@ def under_enforce(report: ScanReport) -> str:
     listed = ", ".join(
         f"{counts[outcome]} {outcome}" for outcome in (Outcome.DENIED, Outcome.PATCHED) if counts[outcome]
     )
-    return f"under enforce: {listed or 'nothing denied'}; see --mode enforce"
+    return f"{IF_ENFORCED}: {listed or 'nothing denied'}; for details, add --mode enforce"
 
 
 def headline(report: ScanReport) -> str:
@@ -281,7 +283,7 @@ def exemption_status(usage: ExemptionUsage, usages: Sequence[ExemptionUsage]) ->
         ExemptionStatus.IN_USE: f"in use, matches {usage.matches}",
         ExemptionStatus.SHADOWED: f"shadowed by {_earlier(usages[number] for number in usage.shadowed_by)}",
         ExemptionStatus.UNUSED: "unused",
-        ExemptionStatus.NOT_SCANNED: "unused in what was scanned, which is only a part",
+        ExemptionStatus.NOT_SCANNED: "unused in the scanned namespaces (others were not scanned)",
         ExemptionStatus.UNKNOWN: "unknown, depends on the user of a request",
     }[usage.status]
 

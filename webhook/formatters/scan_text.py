@@ -28,9 +28,9 @@ _NAME, _HEAD, _CELL = 11, 24, 14
 _MILLION = 1_000_000
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
 _SAFE_TO_DELETE = (
-    "safe to delete: deleting the Secret revokes its token; 'tokenguard legacy disable' can be undone. Enforce "
-    "legacy-token-secret, or a new Secret with the same name and token makes it valid again; see 'tokenguard "
-    "rules legacy-token-secret'"
+    "safe to delete: deleting the Secret revokes its token; 'tokenguard legacy disable' does so reversibly. Enforce "
+    "legacy-token-secret; otherwise anyone who has a copy of the token can make it valid again, with a new Secret of "
+    "the same name; see 'tokenguard rules legacy-token-secret'"
 )
 
 

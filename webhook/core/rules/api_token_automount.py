@@ -62,8 +62,8 @@ call the API server, but an attacker who breaks into one of them gets the token 
 
 What to do: set `automountServiceAccountToken: false` in the pod's spec. If the pod does call the API server, say so
 with `automountServiceAccountToken: true` or the annotation `tokenguard/api-token: "true"`. The ServiceAccount's
-`automountServiceAccountToken: true` is not enough, because it applies to all pods of the account; it gets a warning. A
-pod also requests the token if its author projects it in a volume that is not called kube-api-access-*.""",
+`automountServiceAccountToken: true` is not enough, because it applies to all pods of the account; it causes a warning.
+A pod also requests the token if its author projects it in a volume that is not called kube-api-access-*.""",
     subjects=PODS | {Subject.SERVICE_ACCOUNT},
     default=Action.OFF,
     optional_actions=(Action.REJECT, Action.PATCH),

@@ -49,8 +49,8 @@ RULE: Rule = Rule(
     explanation="""\
 The kubelet keeps the token files of all pods of its node in the folder `pods` of its root folder, by default
 `/var/lib/kubelet/pods`. A pod that mounts that folder, one above it (`/var/lib`, `/`) or one below it can read the
-tokens of every other pod there. So can a pod that mounts `/proc/1/root` or another process's `root` or `cwd`: they are
-links to the rest of the node.
+tokens of every other pod there. So can a pod that mounts `/proc/1/root`, or `root` or `cwd` of another process: these
+links lead to the node's file system.
 
 Some distributions give the kubelet another root folder (k0s `/var/lib/k0s/kubelet`, MicroK8s
 `/var/snap/microk8s/common/var/lib/kubelet`): list all of them in the policy's `kubeletRootDirs`.

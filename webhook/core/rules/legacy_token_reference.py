@@ -113,8 +113,8 @@ RULE: Rule = Rule(
     name="legacy-token-reference",
     summary="a field refers to a Secret of type kubernetes.io/service-account-token",
     explanation="""\
-Such a Secret contains a token that never expires. Anyone who can read the pod's environment, its files or a copy of
-either can use the token from then on, and the token does not show who leaked it.
+Such a Secret contains a token that never expires. Anyone who can read the pod's environment or files, or a copy of
+them, can use the token from then on. The token does not show who leaked it.
 
 What to do: project a token into the pod. It belongs to the same account, is short-lived, and the kubelet refreshes it:
 
@@ -125,11 +125,11 @@ What to do: project a token into the pod. It belongs to the same account, is sho
         - serviceAccountToken: {path: token, audience: https://vault.example.com, expirationSeconds: 3600}
 
 With the action `patch`, a plain Secret volume of the pod's own account is replaced by the equivalent projection
-(token, ca.crt, namespace) at the same path. A pod is denied if there is no equivalent: for another account's token, a
-file mode for the token alone, a source of a projected volume, or an environment variable.
+(token, ca.crt, namespace) at the same path. Some references have no equivalent, so the pod is denied: a token of
+another account, a volume that sets a mode for the file `token` only, a Secret that is a source of a projected volume,
+and an environment variable.
 
-A ServiceAccount that lists such a Secret under `secrets` only gets a warning, because its pods are evaluated
-themselves.""",
+A ServiceAccount that lists such a Secret under `secrets` causes only a warning, because its pods are evaluated.""",
     subjects=PODS_AND_EPHEMERAL_CONTAINERS | {Subject.SERVICE_ACCOUNT},
     default=Action.REJECT,
     optional_actions=(Action.PATCH,),

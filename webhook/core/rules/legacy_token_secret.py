@@ -108,17 +108,17 @@ def _pointer(part: str, key: str) -> str:
 
 RULE: Rule = Rule(
     name="legacy-token-secret",
-    summary="a Secret is created or changed so that Kubernetes issues a token that never expires, or makes an invalid"
-    " one valid again",
+    summary="creating or changing a Secret makes Kubernetes issue a token that never expires, or revives a token that"
+    " was invalid",
     explanation="""\
 Kubernetes fills a Secret of type kubernetes.io/service-account-token with a token that never expires, and anyone who
 may read the Secret can use it. The rule denies creating such a Secret. It also denies the updates after which
-Kubernetes issues another token: those that change or remove the Secret's account or uid, or remove its token. Other
-updates are not evaluated.
+Kubernetes issues another token: those that change or remove its annotation `kubernetes.io/service-account.name` or
+`kubernetes.io/service-account.uid`, or remove its token. Other updates are not evaluated.
 
 A token is valid as long as a Secret with its original name, of any type, contains it under the key `token`. So it is
 not enough to delete the Secret: anyone who has a copy of the token can create an Opaque Secret of that name, and the
-token is valid again. The rule also denies that, and any other Secret with a legacy token under that key.
+token is valid again. The rule denies this too: it denies every Secret with a legacy token under the key `token`.
 
 To make a token invalid permanently, delete its ServiceAccount (a new one of the same name does not make it valid), or
 rotate the key that signs tokens. If you keep the Secret, set the label kubernetes.io/legacy-token-invalid-since to a
@@ -128,7 +128,7 @@ label.
 What to do: in a pod, project a `serviceAccountToken`; by hand, run `kubectl create token NAME --duration=1h`; for a
 system outside the cluster, use another way to authenticate (OIDC, a client certificate). If a controller still needs
 such Secrets, write an exemption for its user, with a reason and an end date. If the exemption selects by
-`serviceAccounts` and an update changes the Secret's account, it must list the old and the new account.""",
+`serviceAccounts`, an update that changes the Secret's account is exempt only if both accounts are listed.""",
     subjects=frozenset({Subject.SECRET}),
     default=Action.REJECT,
     check=check,

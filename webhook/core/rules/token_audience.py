@@ -63,7 +63,8 @@ def check_csi_driver(context: CSIDriverContext) -> Iterator[Violation]:
 
 RULE: Rule = Rule(
     name="token-audience",
-    summary="a token projected by the pod's author has no audience although one is required, or one that isn't allowed",
+    summary="a token projected by the pod's author names no audience although one is required, or names an audience"
+    " that isn't allowed",
     explanation="""\
 The audience of a token says who may accept it. A token issued for Vault is useless against the API server, and the
 other way round. A token that names no audience is valid for the API server, and for every service that doesn't check.

@@ -119,16 +119,16 @@ A stolen token can be used until it expires. A short lifetime costs a running po
 into the file at 80 % of its lifetime (after 24 hours at the latest), and clients that re-read the file keep working.
 
 This is different while a pod terminates: after its deletion, the kubelet may no longer refresh its tokens
-(kubernetes/kubernetes#116481). At that moment a token has at least 20 % of its lifetime left: 12 minutes of an hour. If
-`terminationGracePeriodSeconds` is longer, the author gets a warning; the pod is not denied. What to do: lower it to
-what the pod needs, use the token only early in the termination, or set `automountServiceAccountToken: false` if the pod
-does not use the API server token.
+(kubernetes/kubernetes#116481). When the pod is deleted, its token has at least 20 % of its lifetime left: 12 minutes of
+an hour. If `terminationGracePeriodSeconds` is longer, the author gets a warning; the pod is not denied. What to do:
+lower the grace period to what the pod needs, use the token only early in the termination, or set
+`automountServiceAccountToken: false` if the pod does not use the API server token.
 
 A lifetime of 3607 seconds for the API server has a special meaning: Kubernetes makes such a token valid for a year, so
 that old clients, which read their token only once, keep working. The token that Kubernetes mounts by default is such a
 token. It is capped to the smaller of the maximum and 3600 seconds; `apiServerToken.expiration: keep` leaves it
-unchanged. If a pod's author projects a token at the same path, /var/run/secrets/kubernetes.io/serviceaccount, from a
-volume of any name, it is capped even if this rule's action is `reject`, and the author gets a warning.
+unchanged. A token that the author projects at the same path, /var/run/secrets/kubernetes.io/serviceaccount, counts as
+this token, whatever the volume is called: even with the action `reject` it is capped, with a warning, and not denied.
 
 What to do: set `expirationSeconds` to at most the maximum, and re-read the token's file before it expires.
 

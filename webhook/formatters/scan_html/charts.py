@@ -75,7 +75,10 @@ def lifetimes(report: ScanReport) -> Table:
         for index, lifetime in enumerate(summary.LIFETIMES)
     ]
     entries = [(lifetime, bars) for lifetime, bars in entries if bars]
-    note = "A pod that would be denied has no tokens if recreated. 3607 seconds for the API server count as a year."
+    note = (
+        "A pod that would be denied has no tokens if recreated. Kubernetes extends a token of 3607 seconds for the API"
+        " server to a year."
+    )
     if len(entries) < len(summary.LIFETIMES):
         note = f"{note} Secrets could not be read, so it is not known how many tokens never expire."
     caption, columns = "Tokens in pods by lifetime", _columns("Lifetime", counts)

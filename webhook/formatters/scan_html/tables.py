@@ -185,7 +185,10 @@ def accounts_with_tokens(report: ScanReport) -> Table:
         Column("Workloads"),
     ]
     ordered = sorted(report.accounts_with_tokens, key=lambda account: account.severity)
-    note = "Pods in which Kubernetes mounts the token. Without permissions: set automountServiceAccountToken: false."
+    note = (
+        "'Pods' counts the pods in which Kubernetes mounts the token. If an account has no permissions, set"
+        " automountServiceAccountToken: false."
+    )
     return _by_namespace(
         Table("accounts-with-tokens", "Accounts with API server tokens", columns, ordered, row, note=note)
     )
