@@ -119,7 +119,7 @@ def _plan_cluster(request: ScanRequest, kubeconfig: Path | None, context: str | 
     missing = [unread for unread in report.unread if unread.may_name_secrets or unread.affects_decisions]
     for unread in missing:
         click.echo(f"error: {unread.error}", err=True)
-    if any(unread.resource.partition(" in ")[0] == "secrets" for unread in missing):
+    if any(unread.is_of_legacy_secrets for unread in missing):
         raise click.ClickException("nothing was written: without the legacy Secrets there is no plan")
     globs = Globs(request.filters.namespaces)
     return _Planned(Migration(plan, not missing), globs.match if globs else lambda _: True)

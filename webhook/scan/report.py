@@ -250,6 +250,11 @@ class UnreadResource(Struct, frozen=True, gc=False, rename="camel"):
     may_name_secrets: Annotated[bool, Meta(description="Whether it may refer to legacy Secrets.")] = False
 
     @property
+    def is_of_legacy_secrets(self) -> bool:
+        """Whether these are the legacy Secrets, of the cluster or of a namespace."""
+        return self.resource.partition(" in ")[0] == "secrets"
+
+    @property
     def error(self) -> str:
         """What went wrong, and what to do, in one line."""
         return f"cannot read {self.resource}: {plain(self.reason)}; check: {self.hint}"
