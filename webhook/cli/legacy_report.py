@@ -41,7 +41,7 @@ def refused_use_options(command: F) -> F:
 def refused_uses(audit_logs: tuple[str, ...]) -> dict[str, tuple[RefusedUse, ...]]:
     """Return the refused uses in logs of the API server, by `namespace/name` of the Secret.
 
-    Raises `click.ClickException` if a log cannot be read: a missed token would look as if nobody missed it.
+    Raises `click.ClickException` if a log cannot be read: a token that is still used would look unused.
     """
     found: dict[str, tuple[RefusedUse, ...]] = {}
     if not audit_logs:
@@ -77,7 +77,7 @@ def read_report(
     after_days: int,
     refused: Mapping[str, tuple[RefusedUse, ...]],
 ) -> LegacyReport:
-    """Scan the cluster and return how far its legacy Secrets are. Raises `ApiError` and `click.ClickException`."""
+    """Scan the cluster and return the states of its legacy Secrets. Raises `ApiError` and `click.ClickException`."""
     scan = scan_cluster(transport, request, policies)
     found = [*scan.snapshot.secrets, *scan.snapshot.used_copies]
     metadata = [secret for secret in found if isinstance(secret, RetirableMetadata)]

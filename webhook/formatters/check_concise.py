@@ -1,4 +1,4 @@
-"""A check as one line a finding, for editors and `grep`, and the summary."""
+"""A check as one line per finding, for editors and `grep`, and the summary."""
 
 from collections.abc import Iterator
 

@@ -55,7 +55,7 @@ RELOAD_RESULT = _gauge("last_reload_successful", "1 if the last reload succeeded
 RELOAD_TIME = _gauge("last_reload_success_timestamp_seconds", "Unix time of the last successful reload.", "source")
 AUDIT_FAILURES = _counter("audit_failures", "Audit records that could not be written.")
 AUDIT_SAMPLED_OUT = _counter("audit_sampled_out", "Audit records left out by --audit-sample.")
-PROBES = _counter("probes", "Pods of the self-probe, by what the API server's answer proves.", "probe", "result")
+PROBES = _counter("probes", "Pods of the self-probe, by result.", "probe", "result")
 PROBE_TIME = _gauge(
     "probe_last_success_timestamp_seconds",
     "Unix time of the last self-probe that was answered as the policy demands.",
