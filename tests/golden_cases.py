@@ -4,6 +4,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+from webhook.check.input_files import InputProblem
 from webhook.check.policy_case import PolicyCase, build_case
 from webhook.check.policy_tests import PolicyFiles, case_documents
 from webhook.core.policy.errors import ErrorCollector
@@ -16,10 +17,10 @@ NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 def load() -> list[tuple[str, dict[str, Any]]]:
     """Return the document of each case, with the name of its file."""
     return [
-        (path.stem, case)
+        (path.stem, found[1])
         for path in sorted(CASES.glob("*.yaml"))
-        for _, case in case_documents(str(path), path.read_text())
-        if isinstance(case, dict)
+        for found in case_documents(str(path), path.read_text())
+        if not isinstance(found, InputProblem)
     ]
 
 

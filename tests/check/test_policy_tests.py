@@ -31,7 +31,7 @@ def failures(folder: Path, case: str) -> list[str]:
     report = run(folder, test=case)
     assert report.problems == []
     [result] = report.results
-    return [failure.splitlines()[0] for failure in result.failures]
+    return [failure.text.splitlines()[0] for failure in result.failures]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,18 @@ def failures(folder: Path, case: str) -> list[str]:
             id="help",
         ),
         pytest.param(POD + "x-ticket: 7\n", [], id="key of the user"),
+        pytest.param(
+            "object: {apiVersion: apps/v1, kind: Deployment, spec: {template: {spec: {containers: 5}}}}\n"
+            "decision: denied\nfindings: {unreadable-object: reject}\n",
+            [],
+            id="object that cannot be read, as check decides",
+        ),
+        pytest.param(
+            "object: {spec: {securityContext: {}, hostname: a, volumes: [{cephfs: {secretFile: /a}}]}}\n",
+            [],
+            id="fields that no rule reads",
+        ),
+        pytest.param("object: {apiVersion: apps/v1, kind: Deploymant}\ndecision: allowed\n", [], id="so expected"),
     ],
 )
 def test_difference_is_a_failure(tmp_path: Path, case: str, expected: list[str]) -> None:
@@ -132,6 +144,13 @@ def test_files_are_relative_to_the_case(tmp_path: Path) -> None:
         (POD + "now: noon", 3, 'now: "noon" is not a date such as 2027-03-31, or a time'),
         (POD + "cluster: [{kind: Secret}]", 3, "cluster[0]: is not a Kubernetes object: it has no apiVersion"),
         ("object: [", 3, "did not find expected node content"),
+        ("object: {apiVersion: apps/v1, kind: Deploymant}", 2, "object: no rule applies to CREATE of deploymants;"),
+        (POD.replace("containers", "contianers") + "decision: allowed", 2,
+         'object.spec.contianers: unknown field "contianers"; did you mean "containers"?'),
+        (POD.replace("{name: app}]", "{name: app, envfrom: []}]"), 2,
+         'object.spec.containers[0].envfrom: unknown field "envfrom"; did you mean "envFrom"?'),
+        ("object: {apiVersion: argoproj.io/v1, kind: Rollout, spec: {template: {spec: {volums: []}}}}", 2,
+         'object.spec.template.spec.volums: unknown field "volums"; did you mean "volumes"?'),
     ],
 )  # fmt: skip
 def test_case_that_cannot_be_run_is_an_error(tmp_path: Path, case: str, line: int, message: str) -> None:
@@ -139,6 +158,29 @@ def test_case_that_cannot_be_run_is_an_error(tmp_path: Path, case: str, line: in
     assert (report.results, report.exit_status) == ([], 2)
     assert report.problems[0].line == line
     assert message in report.problems[0].message
+
+
+def test_mistake_in_settings_is_one_error_at_its_line(tmp_path: Path) -> None:
+    settings = "polcy: x\nnow: noon\n---\n"
+    report = run(tmp_path, test=settings + f"case: a\n{POD}---\ncase: b\n{POD}decison: denied\n")
+    assert [(problem.line, problem.message) for problem in report.problems] == [
+        (1, 'unknown key "polcy"; did you mean "policy"?'),
+        (2, 'now: "noon" is not a date such as 2027-03-31, or a time'),
+        (9, 'unknown key "decison"; did you mean "decision"?'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Pod/ap", '"pods.yaml" has no Pod/ap; did you mean "Pod/app"?'),
+        ("Job/x", '"pods.yaml" has no Job/x; it has "Pod/app"'),
+    ],
+)
+def test_object_that_a_file_lacks_is_named(tmp_path: Path, name: str, message: str) -> None:
+    pods = "apiVersion: v1\nkind: Pod\nmetadata: {name: app}\n"
+    report = run(tmp_path, test=f"case: it\nobject: pods.yaml#{name}\n", pods=pods)
+    assert [problem.message for problem in report.problems] == [f"object: {message}"]
 
 
 def test_folder_without_a_case_is_an_error(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_check_stdout_is_one_document_for_programs(folder: Path, output: str) ->
     done = check("--output", output, ".", at=folder)
     assert done.exit_code == 2
     assert json.loads(done.stdout)
-    assert done.stderr == "error: broken.yaml:3: is not YAML: did not find expected node content\n"
+    assert done.stderr == "error: broken.yaml:3:1: is not YAML: did not find expected node content\n"
 
 
 def test_fix_manifests_on_stdout_findings_on_stderr(folder: Path) -> None:
@@ -194,7 +194,7 @@ def test_check_duplicate_key_is_a_warning_exits_0(tmp_path: Path, output: str, s
     lines = [line for line in getattr(done, stream).splitlines() if "duplicate" in line]
     assert lines == [f"warning: pod.yaml:17: {DUPLICATE}"]
     if output == "json":
-        expected = {"file": "pod.yaml", "document": 2, "line": 17, "message": DUPLICATE}
+        expected = {"file": "pod.yaml", "document": 2, "line": 17, "column": None, "message": DUPLICATE}
         assert json.loads(done.stdout)["warnings"] == [expected]
     if output == "sarif":
         (notification,) = json.loads(done.stdout)["runs"][0]["invocations"][0]["toolExecutionNotifications"]

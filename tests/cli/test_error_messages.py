@@ -110,7 +110,7 @@ USAGE = {
     "scan --rule token-audienc": '; did you mean "token-audience"?',
     "check -o jsn POD": '"jsn" is not one of text, concise, json, sarif, junit, github; did you mean "json"?',
     "check -o": "error: option '-o' requires an argument",
-    "policy test": "error: missing argument PATH...",
+    "completion": "error: missing argument",
     "completion bsh": '"bsh" is not one of bash, zsh, fish; did you mean "bash"?',
     "scan --unused-days x": "error: --unused-days: 'x' is not a whole number",
     "audit summarize --since 24.11.2026 x": 'error: --since: "24.11.2026" is not a day like 2026-11-24',

@@ -24,7 +24,69 @@ def test_validate_reports_every_error_with_its_line(tmp_path) -> None:
     assert done.stdout.splitlines() == [
         f'error: {file}:3: unknown key "mod"; did you mean "mode"?',
         f'error: {file}:4: rules.inject: invalid action "reject"; use patch, warn, audit or off',
+        "invalid: 2 errors",
     ]
+
+
+def test_validate_warns_beside_errors_about_other_entries(tmp_path) -> None:
+    file = tmp_path / "policy.yaml"
+    exempt = "{{rules: [{rule}], reason: r, until: {until}}}"
+    exemptions = [
+        exempt.format(rule="inject", until="2020-01-01"),
+        exempt.format(rule="injekt", until="2020-01-01"),
+        exempt.format(rule="inject", until="never"),
+        exempt.format(rule="inject", until="never"),
+    ]
+    file.write_text(f"{HEAD}exemptions:\n" + "".join(f"- {exemption}\n" for exemption in exemptions))
+    done = run_command("policy", "validate", str(file))
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f"warning: {file}:4: exemptions[0].until: ended on 2020-01-01; remove the exemption",
+        f'error: {file}:5: exemptions[1].rules[0]: unknown rule "injekt"; did you mean "inject"?',
+        f"warning: {file}:7: exemptions[3]: has no effect: exemptions[2] matches everything that it would, as long",
+        "invalid: 1 error, 2 warnings",
+    ]
+
+
+@pytest.mark.parametrize(("options", "status"), [((), 0), (("--strict",), 1)])
+def test_validate_strict_fails_for_warnings(tmp_path, options, status) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(f"{HEAD}overrides: [{{namespaces: [kube-system]}}]\n")
+    done = run_command("policy", "validate", *options, str(file))
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (status, "valid (revision bea1018b963c), 1 warning")
+
+
+def test_validate_reads_files_and_folders(tmp_path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "good.yaml").write_text(HEAD)
+    (tmp_path / "folder" / "other.yaml").write_text("kind: ConfigMap\n")
+    (tmp_path / "bad.yaml").write_text(f"{HEAD}mode: [\n")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "other.yaml").write_text("kind: ConfigMap\n")
+    done = run_command("policy", "validate", f"{tmp_path}/folder", f"{tmp_path}/bad.yaml")
+    assert (done.returncode, done.stdout.splitlines()) == (1, [
+        f"{tmp_path}/folder/good.yaml: valid (revision 8c0cec78672a)",
+        f"error: {tmp_path}/bad.yaml:4:1: is not YAML: did not find expected node content",
+        f"{tmp_path}/bad.yaml: invalid: 1 error",
+        "2 policies: 1 valid, 1 invalid",
+    ])  # fmt: skip
+    done = run_command("policy", "validate", f"{tmp_path}/none")
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/none: contains no document of kind TokenPolicy\n")
+
+
+def test_validate_json_and_github_have_errors_and_warnings(tmp_path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(f"{HEAD}mod: warn\noverrides: [{{namespaces: [kube-system]}}]\n")
+    [policy] = json.loads(run_command("policy", "validate", "-o", "json", str(file)).stdout)["policies"]
+    assert (policy["file"], policy["valid"], policy["revision"]) == (str(file), False, "")
+    assert policy["errors"] == [
+        {"line": 3, "column": None, "path": "", "message": 'unknown key "mod"; did you mean "mode"?'}
+    ]
+    assert [(each["line"], each["path"]) for each in policy["warnings"]] == [(4, "overrides[0]")]
+    lines = run_command("policy", "validate", "-o", "github", str(file)).stdout.splitlines()
+    assert lines[0] == f'::error file={file},line=3,title=tokenguard::unknown key "mod"; did you mean "mode"?'
+    assert lines[1].startswith(f"::warning file={file},line=4,title=tokenguard::overrides[0]: never applies")
+    assert lines[2] == f"{file}: invalid: 1 error, 1 warning"
 
 
 def test_validate_shows_the_revision_of_a_valid_policy(tmp_path) -> None:
@@ -150,7 +212,7 @@ decision: denied
 """
 
 
-@pytest.mark.parametrize("output", ["text", "json", "junit"])
+@pytest.mark.parametrize("output", ["text", "json", "junit", "github"])
 def test_test_reports_each_failed_case(tmp_path, output) -> None:
     file = tmp_path / "cases.yaml"
     file.write_text(CASES)
@@ -159,14 +221,18 @@ def test_test_reports_each_failed_case(tmp_path, output) -> None:
     failure = "decision: expected denied, got allowed"
     if output == "text":
         summary = "2 cases in 1 file: 1 passed, 1 failed"
-        assert done.stdout.splitlines() == [f"{file}:4: failed: fails <&", f"  {failure}", summary]
+        assert done.stdout.splitlines() == [f"failed: {file}:4: fails <&", f"  {failure}", summary]
     elif output == "json":
         report = json.loads(done.stdout)
-        assert [(case["case"], case["failures"]) for case in report["cases"]] == [
+        difference = {"key": "decision", "expected": "denied", "got": "allowed", "text": failure}
+        assert [(case["case"], case["differences"]) for case in report["cases"]] == [
             ("passes", []),
-            ("fails <&", [failure]),
+            ("fails <&", [difference]),
         ]
-        assert report["summary"] == {"cases": 2, "passed": 1, "failed": 1}
+        assert report["summary"] == {"cases": 2, "passed": 1, "failed": 1, "notSelected": 0}
+    elif output == "github":
+        summary = "2 cases in 1 file: 1 passed, 1 failed"
+        assert done.stdout.splitlines() == [f"::error file={file},line=4,title=failed%3A fails <&::{failure}", summary]
     else:
         [suite] = ET.fromstring(done.stdout)
         assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == (str(file), "2", "1")
@@ -178,3 +244,27 @@ def test_test_reports_each_failed_case(tmp_path, output) -> None:
 def test_test_without_a_case_exits_2(tmp_path) -> None:
     (tmp_path / "policy.yaml").write_text(HEAD)
     assert run_command("policy", "test", str(tmp_path)).returncode == 2
+
+
+def test_test_without_a_path_runs_the_working_directory(tmp_path, monkeypatch) -> None:
+    (tmp_path / "cases.yaml").write_text(CASES)
+    monkeypatch.chdir(tmp_path)
+    done = run_command("policy", "test", "-k", "PASS", "--select", "nothing")
+    summary = "1 case in 1 file: 1 passed, 0 failed, 1 not selected\n"
+    assert (done.returncode, done.stdout) == (0, summary)
+
+
+def test_test_without_a_selected_case_exits_2(tmp_path) -> None:
+    file = tmp_path / "cases.yaml"
+    file.write_text(CASES)
+    done = run_command("policy", "test", str(file), "-k", "other")
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[0] == f'error: {file}: has no case whose name contains "other"'
+
+
+def test_test_junit_has_one_failure_for_each_case(tmp_path) -> None:
+    (tmp_path / "cases.yaml").write_text(CASES + "findings: {inject: patch}\n")
+    done = run_command("policy", "test", str(tmp_path), "-o", "junit")
+    [failure] = ET.fromstring(done.stdout).iter("failure")
+    assert failure.get("message") == "decision: expected denied, got allowed (and 1 more difference)"
+    assert failure.text.splitlines()[1] == "findings: expected {inject: patch}, got {}"

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from tests.check.runs import (
@@ -22,8 +23,10 @@ from tests.check.runs import (
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport
 from webhook.core.decision import Outcome
+from webhook.formatters import check_json
 from webhook.formatters.check_lines import problem_line
 
+VALIDATOR = jsonschema.Draft202012Validator(check_json.schema())
 PLACE = "spec.volumes[0].projected.sources[0]"
 
 DEFAULTS = "policy: built-in defaults (revision REVISION, mode enforce)"
@@ -87,7 +90,7 @@ def test_policy_errors_are_shown_as_findings() -> None:
 
 def test_concise_shows_problems_first_and_counts_them() -> None:
     assert lines_of(checked("a: [\n", SEED_POD)) == [
-        "<stdin>:2: error: is not YAML: did not find expected node content",
+        "<stdin>:2:1: error: is not YAML: did not find expected node content",
         "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned, 1 allowed",
         "could not be read: 1",
         DEFAULTS,
@@ -126,6 +129,7 @@ def test_summary_counts_objects_not_evaluated() -> None:
         "file": "<stdin>",
         "document": 1,
         "line": 1,
+        "column": None,
         "message": "Pod/x: namespace kube-system is excluded",
         "reason": "namespace kube-system",
         "kind": "Pod",
@@ -213,7 +217,7 @@ def test_text_escapes_names() -> None:
 
 def test_json_has_every_key() -> None:
     document = json_document(checked(LEGACY_SECRET, LONG_POD, "a: [\n"))
-    assert document["version"] == 3
+    assert document["version"] == 4
     assert document["findings"][1] == {
         "file": "<stdin>",
         "document": 2,
@@ -226,8 +230,14 @@ def test_json_has_every_key() -> None:
         "rule": "token-expiration",
         "action": "patch",
         "path": PLACE,
-        "detail": "has lifetime 86400s, exceeding the maximum 3600s; capped to 3600s",
+        "message": "has lifetime 86400s, exceeding the maximum 3600s",
+        "help": "capped to 3600s",
+        "changes": ["serviceAccountToken.expirationSeconds: 3600"],
     }
+    assert [(each["kind"], each["outcome"], len(each["patch"])) for each in document["objects"]] == [
+        ("Secret", "denied", 0),
+        ("Pod", "patched", 1),
+    ]
     assert document["summary"] == {
         "objects": 2,
         "files": 1,
@@ -246,4 +256,12 @@ def test_json_has_every_key() -> None:
     message = "is not YAML: did not find expected node content"
     assert document["notEvaluated"] == []
     assert (document["policy"]["origin"], document["policy"]["mode"]) == ("built-in defaults", "enforce")
-    assert document["problems"] == [{"file": "<stdin>", "document": 3, "line": 25, "message": message}]
+    assert document["problems"] == [{"file": "<stdin>", "document": 3, "line": 25, "column": 1, "message": message}]
+    assert set(document) == set(check_json.schema()["required"])
+    VALIDATOR.validate(document)
+
+
+def test_json_schema_describes_every_key() -> None:
+    for name, definition in check_json.schema()["$defs"].items():
+        for key, value in definition.get("properties", {}).items():
+            assert value.get("description") or "$ref" in value or key in [*Outcome], f"{name}.{key}"

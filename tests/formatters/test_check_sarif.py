@@ -95,7 +95,7 @@ def test_sarif_problem_is_a_notification_of_a_failed_run() -> None:
     (invocation,) = run_of(checked("a: [\n"))["invocations"]
     assert (invocation["executionSuccessful"], invocation["exitCode"]) == (False, 2)
     (notification,) = invocation["toolExecutionNotifications"]
-    assert notification["locations"][0]["physicalLocation"]["region"] == {"startLine": 2}
+    assert notification["locations"][0]["physicalLocation"]["region"] == {"startLine": 2, "startColumn": 1}
 
 
 def fingerprints(*texts: str) -> list[str]:

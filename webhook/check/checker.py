@@ -11,7 +11,7 @@ from webhook.check.ignore_rules import IGNORE_FILE
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, read
 from webhook.check.kustomization import patch_files
 from webhook.check.missing_secrets import MissingSecrets
-from webhook.check.other_findings import UNREADABLE_OBJECT, explain_problem
+from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.report import (
     EXCLUDED,
     KUSTOMIZE_PATCHES,
@@ -33,6 +33,7 @@ from webhook.check.unknown_kinds import kind_warning
 from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
+from webhook.core.decode_errors import UNREADABLE
 from webhook.core.documents.stream import decode_text
 from webhook.core.documents.yaml_writer import write_flow
 from webhook.core.evaluate import evaluate
@@ -129,7 +130,7 @@ def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
         else:
             report.not_evaluated.append(NotEvaluated(NO_OBJECTS, problem))
     for unread in reading.problems:
-        problem = InputProblem(path, unread.message, unread.line, unread.document)
+        problem = InputProblem(path, unread.message, unread.line, unread.document, unread.column or None)
         if named or not unread.foreign:
             report.problems.append(problem)
         else:
@@ -220,7 +221,7 @@ class _Evaluator:
         """Yield the findings about an object, each with whether it affects the exit status."""
         manifest, decision = evaluation.manifest, evaluation.decision
         if decision.problem:
-            yield self._unreadable(evaluation, decision.problem), True
+            yield self._unreadable(evaluation), True
         for error in decision.policy_errors:
             line = manifest.line_in(_POLICY, error.line)
             excerpt = self._source_of(manifest).line_excerpt(line)
@@ -255,14 +256,13 @@ class _Evaluator:
             (finding.rule, template + finding.violation.pointer): exemption for finding, exemption in before.exempted
         }
 
-    def _unreadable(self, evaluation: ManifestEvaluation, problem: str) -> CheckFinding:
-        manifest = evaluation.manifest
-        pointer, message = explain_problem(problem)
+    def _unreadable(self, evaluation: ManifestEvaluation) -> CheckFinding:
+        manifest, pointer = evaluation.manifest, evaluation.decision.problem_field
+        path = json_path(pointer)
+        message = evaluation.decision.problem.removeprefix(f"{UNREADABLE} {path}").lstrip()
         excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer) if pointer else None
         line = excerpt.line if excerpt else manifest.line_of(pointer)
-        return CheckFinding(
-            evaluation, UNREADABLE_OBJECT, Action.REJECT, json_path(pointer), message, line, excerpt=excerpt
-        )
+        return CheckFinding(evaluation, UNREADABLE_OBJECT, Action.REJECT, path, message, line, excerpt=excerpt)
 
     def _finding(self, evaluation: ManifestEvaluation, finding: Finding, template: str) -> CheckFinding:
         manifest, violation = evaluation.manifest, finding.violation

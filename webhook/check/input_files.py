@@ -32,12 +32,13 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class InputProblem:
-    """What could not be read, and why; `line` and `document` count from one, None for a whole file."""
+    """What could not be read, and why; `line`, `column` and `document` count from one, None: unknown."""
 
     path: str
     message: str
     line: int | None = None
     document: int | None = None
+    column: int | None = None
 
     @property
     def file(self) -> str:

@@ -3,18 +3,21 @@
 import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import yaml
 from msgspec import UNSET, Meta, UnsetType
 
+from webhook.check.misspelt_fields import misspelt_fields
+from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.sample_reviews import review, with_api_token
 from webhook.core.admission_request import AdmissionRequest, Phase, read_review
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
 from webhook.core.documents.document import Path
 from webhook.core.evaluate import evaluate
-from webhook.core.formatting import quote
+from webhook.core.formatting import listing, plain, quote
+from webhook.core.kinds import Subject
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
 from webhook.core.policy.errors import ErrorCollector
 from webhook.core.policy.loader import read_policy
@@ -30,7 +33,7 @@ _Text = Annotated[str, Meta(pattern=r"[\s\S]*", extra={"form": "text"})]
 _Texts = tuple[_Text, ...]
 _DEFAULT_OBJECT = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}}
 _STRENGTH = [Action.AUDIT, Action.WARN, Action.PATCH, Action.REJECT]
-_RULES = {*BY_NAME, INVALID_POLICY}
+_RULES = {*BY_NAME, INVALID_POLICY, UNREADABLE_OBJECT}
 
 
 class RequestSettings(Section):
@@ -62,6 +65,15 @@ class CaseSettings(Section, kw_only=True):
     patched: Maybe[dict[str, Any]] = UNSET
     says: Maybe[_Texts] = UNSET
     exempted: Maybe[_Texts] = UNSET
+
+
+class Difference(NamedTuple):
+    """What a case expects of one of its keys, and what happens; `text` says so in one line or more."""
+
+    key: str
+    expected: Any
+    got: Any
+    text: str
 
 
 class PolicyCase:
@@ -97,16 +109,18 @@ class PolicyCase:
         patched = isinstance(self.settings.patched, dict)
         return Outcome(given(self.settings.decision, Outcome.PATCHED if patched else Outcome.ALLOWED))
 
-    def failures(self) -> Iterator[str]:
+    def failures(self) -> Iterator[Difference]:
         """Yield each difference between what is expected and what happens."""
         settings, decision = self.settings, self.evaluate(self.object, Phase.CHECK)
-        patched = _patched(self.object, decision)
-        if decision.outcome is not self.expected_decision:
-            yield f"decision: expected {self.expected_decision}, got {decision.outcome}{_reasons(decision)}"
+        expected, outcome = self.expected_decision, Outcome.DENIED if decision.problem else decision.outcome
+        if outcome is not expected:
+            text = f"decision: expected {expected}, got {outcome}{_reasons(decision)}"
+            yield Difference("decision", expected, outcome, text)
         if isinstance(settings.findings, dict) and settings.findings != (actions := _actions(decision)):
-            yield f"findings: expected {_shown(settings.findings)}, got {_shown(actions)}"
+            text = f"findings: expected {_shown(settings.findings)}, got {_shown(actions)}"
+            yield Difference("findings", settings.findings, actions, text)
         if isinstance(settings.patched, dict):
-            yield from _difference(_with_head(self.object, settings.patched), patched)
+            yield from _difference(_with_head(self.object, settings.patched), _patched(self.object, decision))
         if not isinstance(settings.says, UnsetType):
             yield from _missing("says", settings.says, self.messages(), "the webhook says")
         if not isinstance(settings.exempted, UnsetType):
@@ -124,6 +138,16 @@ class PolicyCase:
             lines += [decision.problem] if denied and decision.problem else []
             lines += [*decision.warnings()]
         return [*lines, self.policy.help] if lines and self.policy.help else lines
+
+    def mistakes(self) -> Iterator[tuple[Path, str]]:
+        """Yield why the object is probably not the one that is meant: a misspelt kind or field."""
+        request = self.read(self.object, Phase.CHECK)
+        is_intended = self.settings.decision is not UNSET or "operation" in self.request
+        if request.subject is None and not request.problem and not is_intended:
+            note = f"no rule applies to {request.operation} of {request.resource}"
+            yield (), f"{note}; correct apiVersion and kind, or add decision: allowed if that is intended"
+        if request.subject is not Subject.POLICY:  # a ConfigMap's keys may have any name
+            yield from misspelt_fields(self.object, request.object)
 
 
 def build_case(
@@ -155,9 +179,12 @@ def build_case(
     cluster = cluster_of(build.manifests(given(settings.cluster, ())), base, request["namespace"])
     if errors.sorted():
         return None
-    return PolicyCase(
+    case = PolicyCase(
         settings, policy, cluster, with_api_token(obj) if settings.api_token is True else obj, request, time
     )
+    for path, message in case.mistakes():
+        errors.add(("object", *path), message)
+    return None if errors.sorted() else case
 
 
 class _Builder:
@@ -200,13 +227,21 @@ class _Builder:
                 self._errors.add(path, "must be a map, or the name of a file: FILE or FILE#KIND/NAME")
             return None
         name, _, wanted = value.partition("#")
-        manifests = [one for one in self._in_file(path, name) if wanted in ("", f"{one.group_kind[1]}/{one.name}")]
+        every = list(self._in_file(path, name))
+        manifests = [manifest for manifest in every if wanted in ("", manifest.title)]
         if len(manifests) == 1:
             obj: dict[str, Any] = json.loads(manifests[0].raw)
             return obj
         if not self._errors.sorted():
-            choose = f"; name one of them: {name}#KIND/NAME" if manifests else ""
-            self._errors.add(path, f"{quote(value)} has {len(manifests)} objects{choose}")
+            titles = [manifest.title for manifest in every]
+            if manifests:
+                message = f"{quote(value)} has {len(manifests)} objects; name one of them: {name}#KIND/NAME"
+            elif wanted:
+                hint = self._errors.suggest(wanted, titles) or f"; it has {listing(titles)}"
+                message = f"{quote(name)} has no {plain(wanted)}{hint}"
+            else:
+                message = f"{quote(name)} has no object"
+            self._errors.add(path, message)
         return None
 
     def manifests(self, values: Iterable[Any]) -> Iterator[Manifest]:
@@ -251,7 +286,8 @@ def _with_head(obj: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
 
 def _actions(decision: Decision) -> dict[str, Action]:
     """Return the strongest action for each rule."""
-    actions: dict[str, Action] = {INVALID_POLICY: Action.REJECT} if decision.policy_errors else {}
+    others = {INVALID_POLICY: decision.policy_errors, UNREADABLE_OBJECT: decision.problem}
+    actions: dict[str, Action] = {rule: Action.REJECT for rule, found in others.items() if found}
     for finding in sorted(decision.findings, key=lambda finding: _STRENGTH.index(finding.action)):
         actions[finding.rule] = finding.action
     return actions
@@ -267,20 +303,23 @@ def _reasons(decision: Decision) -> str:
     return "".join(f"\n  {line}" for line in lines)
 
 
-def _difference(expected: dict[str, Any], got: dict[str, Any]) -> Iterator[str]:
+def _difference(expected: dict[str, Any], got: dict[str, Any]) -> Iterator[Difference]:
     if expected == got:
         return
     from difflib import unified_diff  # noqa: PLC0415 - rarely needed
 
     before, after = (str(yaml.safe_dump(value, width=10_000)).splitlines() for value in (expected, got))
     lines = list(unified_diff(before, after, lineterm="", n=2))[2:]
-    yield "patched: expected (-), got (+)" + "".join(f"\n  {line}" for line in lines)
+    missing, added = ([line[1:] for line in lines if line.startswith(mark)] for mark in "-+")
+    text = "patched: expected (-), got (+)" + "".join(f"\n  {line}" for line in lines)
+    yield Difference("patched", missing, added, text)
 
 
-def _missing(key: str, expected: Iterable[str], texts: list[str], title: str) -> Iterator[str]:
+def _missing(key: str, expected: Iterable[str], texts: list[str], title: str) -> Iterator[Difference]:
     """Yield the expected parts that are in none of the texts; an empty list expects no text."""
     expected = tuple(expected)
     missing = [part for part in expected if not any(part in text for text in texts)]
     if missing or (texts and not expected):
         wanted = ", ".join(map(quote, missing)) or "nothing"
-        yield f"{key}: expected {wanted}; {title}:" + ("".join(f"\n  {text}" for text in texts) or " nothing")
+        text = f"{key}: expected {wanted}; {title}:" + ("".join(f"\n  {text}" for text in texts) or " nothing")
+        yield Difference(key, missing, texts, text)

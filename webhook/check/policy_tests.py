@@ -4,17 +4,18 @@ import datetime as dt
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from webhook.check.input_files import STDIN, ExcludedPath, InputFile, InputProblem, displayed, read
-from webhook.check.policy_case import PolicyCase, build_case
+from webhook.check.policy_case import Difference, PolicyCase, build_case
 from webhook.check.sample_tokens import with_tokens
 from webhook.core.documents.document import DocumentError
-from webhook.core.documents.stream import decode_text, documents, split
-from webhook.core.policy.errors import ErrorCollector
+from webhook.core.documents.stream import Document, decode_text, documents, split
+from webhook.core.formatting import quote
+from webhook.core.policy.errors import ErrorCollector, PolicyError
 from webhook.core.policy.loader import lint_policy
 from webhook.core.policy.model import Policy
 
@@ -29,7 +30,7 @@ class CaseResult:
     path: str
     line: int
     name: str
-    failures: tuple[str, ...]
+    failures: tuple[Difference, ...]
 
     @property
     def file(self) -> str:
@@ -39,12 +40,16 @@ class CaseResult:
 
 @dataclass(slots=True)
 class PolicyTestReport:
-    """The results in the order of the files. `problems` are cases that could not be run."""
+    """The results in the order of the files.
+
+    `problems` are cases that could not be run, `skipped` files without a case, `not_selected` cases with other names.
+    """
 
     results: list[CaseResult] = field(default_factory=list)
     problems: list[InputProblem] = field(default_factory=list)
     warnings: list[InputProblem] = field(default_factory=list)
     skipped: list[InputProblem] = field(default_factory=list)
+    not_selected: list[InputProblem] = field(default_factory=list)
 
     @property
     def failed(self) -> list[CaseResult]:
@@ -58,35 +63,66 @@ class PolicyTestReport:
 
 
 def run_policy_tests(
-    sources: Iterable[InputFile | InputProblem | ExcludedPath], default: Policy, *, now: dt.datetime, stdin: BinaryIO
+    sources: Iterable[InputFile | InputProblem | ExcludedPath],
+    default: Policy,
+    *,
+    now: dt.datetime,
+    stdin: BinaryIO,
+    names: Sequence[str] = (),
 ) -> PolicyTestReport:
-    """Run the cases in files. `default` is the policy of cases that name none, `now` (aware) their time."""
+    """Run the cases in files. `default` is the policy of cases that name none, `now` (aware) their time.
+
+    With `names`, only cases whose name contains one of them, in upper or lower case, are run; all are read.
+    """
     report = PolicyTestReport()
     files = PolicyFiles()
+    wanted = tuple(name.casefold() for name in names)
     for source in sources:
-        if isinstance(source, ExcludedPath):
-            continue
-        data = source if isinstance(source, InputProblem) else read(source, stdin)
-        if isinstance(source, InputProblem) or isinstance(data, InputProblem):
-            report.problems += [data] if isinstance(data, InputProblem) else []
-            continue
-        text = decode_text(data)
-        if not _CASE.search(text):
-            (report.problems if source.named else report.skipped).append(
-                InputProblem(source.path, f"contains no test case; {_EXPECTED}")
-            )
-            continue
-        for result in read_cases(source.path, text, default, now, files):
-            if isinstance(result, InputProblem):
-                report.problems.append(result)
-            else:
-                case, line = result
-                report.results.append(CaseResult(source.path, line, case.settings.case, tuple(case.failures())))
+        if isinstance(source, InputFile):
+            _run_file(source, report, _Run(default, now, files, wanted), stdin)
+        elif isinstance(source, InputProblem):
+            report.problems.append(source)
     if not (report.results or report.problems):
-        where = ", ".join(sorted({problem.path for problem in report.skipped}))
-        report.problems.append(InputProblem(where, f"contains no test case; {_EXPECTED}"))
+        message = f"contains no test case; {_EXPECTED}"
+        if report.not_selected:
+            message = f"has no case whose name contains {' or '.join(map(quote, names))}"
+        where = ", ".join(sorted({file.path for file in report.not_selected or report.skipped}))
+        report.problems.append(InputProblem(where, message))
     report.warnings += files.warnings(now)
     return report
+
+
+class _Run(NamedTuple):
+    """What all files of a run have in common."""
+
+    default: Policy
+    now: dt.datetime
+    files: "PolicyFiles"
+    names: tuple[str, ...]
+
+
+def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: BinaryIO) -> None:
+    """Add the results of the cases in a file."""
+    data = read(source, stdin)
+    if isinstance(data, InputProblem):
+        report.problems.append(data)
+        return
+    text = decode_text(data)
+    if not _CASE.search(text):
+        (report.problems if source.named else report.skipped).append(
+            InputProblem(source.path, f"contains no test case; {_EXPECTED}")
+        )
+        return
+    for found in read_cases(source.path, text, run.default, run.now, run.files):
+        if isinstance(found, InputProblem):
+            report.problems.append(found)
+            continue
+        case, line = found
+        name = case.settings.case
+        if run.names and not any(part in name.casefold() for part in run.names):
+            report.not_selected.append(InputProblem(source.path, name, line))
+        else:
+            report.results.append(CaseResult(source.path, line, name, tuple(case.failures())))
 
 
 def read_cases(
@@ -97,33 +133,59 @@ def read_cases(
     A document without the key `case` has settings for the cases below it.
     """
     files = files or PolicyFiles()
-    for document, value in case_documents(path, text):
-        if isinstance(value, InputProblem):
-            yield value
+    known: set[PolicyError] = set()  # in settings, which several cases have
+    for found in case_documents(path, text):
+        if isinstance(found, InputProblem):
+            yield found
             continue
+        document, value = found
         errors = ErrorCollector(document.line_of)
         case = build_case(value, files.reader(path), default, now, errors)
-        for error in errors.sorted():
+        for error in (error for error in errors.sorted() if error not in known):
+            known.add(error)
             yield InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line, document.number)
         if case:
             yield case, document.line_of("/case")
 
 
-def case_documents(path: str, text: str) -> Iterator[tuple[Any, dict[str, Any] | InputProblem]]:
+@dataclass(frozen=True, slots=True)
+class CaseDocument:
+    """The document of a case, and that of the settings above it, which the `inherited` keys are from."""
+
+    document: Document
+    settings: Document
+    inherited: frozenset[str] = frozenset()
+
+    @property
+    def number(self) -> int:
+        """The number of the case's document in the file, from 1."""
+        return self.document.number
+
+    def line_of(self, pointer: str) -> int:
+        """Return the line of what a JSON Pointer names, in the document that has its first key."""
+        first_key = pointer.removeprefix("/").partition("/")[0]
+        return (self.settings if first_key in self.inherited else self.document).line_of(pointer)
+
+
+def case_documents(path: str, text: str) -> Iterator[tuple[CaseDocument, dict[str, Any]] | InputProblem]:
     """Yield the document of each case with its keys and those of the settings above it, and what cannot be read."""
     settings: dict[str, Any] = {}
-    for document, value in _documents(path, text):
+    above: Document | None = None
+    for found in _documents(path, text):
+        if isinstance(found, InputProblem):
+            yield found
+            continue
+        document, value = found
         if isinstance(value, dict) and "case" not in value:
-            settings = value
+            settings, above = value, document
         elif isinstance(value, dict):
-            yield document, with_tokens(_merged(settings, value))
-        elif isinstance(value, InputProblem):
-            yield document, value
+            inherited = frozenset(settings.keys() - value.keys())
+            yield CaseDocument(document, above or document, inherited), with_tokens(_merged(settings, value))
         elif value is not None:
-            yield document, InputProblem(path, "must be a map", document.line_of(""), document.number)
+            yield InputProblem(path, "must be a map", document.line_of(""), document.number)
 
 
-def _documents(path: str, text: str) -> Iterator[tuple[Any, Any]]:
+def _documents(path: str, text: str) -> Iterator[tuple[Document, Any] | InputProblem]:
     """Yield the documents of a file with their values, and a problem in place of each that cannot be read."""
     number = 1
     for piece in split(text):
@@ -132,9 +194,9 @@ def _documents(path: str, text: str) -> Iterator[tuple[Any, Any]]:
                 number = document.number + 1
                 yield document, value
                 for line, message, _ in document.warnings:
-                    yield document, InputProblem(path, message, line, document.number)
+                    yield InputProblem(path, message, line, document.number)
         except DocumentError as error:
-            yield None, InputProblem(path, error.message, error.line, number)
+            yield InputProblem(path, error.message, error.line, number, error.column or None)
             number += 1
 
 

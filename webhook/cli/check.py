@@ -12,7 +12,7 @@ from webhook.check.fix import FixedDocuments, FixedFile, changed_documents, fixe
 from webhook.check.fixed_files import diff_lines, write_file
 from webhook.check.input_files import STDIN, InputProblem, displayed, find
 from webhook.check.report import OUTCOMES, CheckReport
-from webhook.cli.common import FILE, Choice, output_option, own_namespace_option
+from webhook.cli.common import FILE, Choice, output_option, own_namespace_option, schema_option
 from webhook.cli.policy_source import PolicyOptions, mode_option, policy_options, read_policy_options
 from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
@@ -61,6 +61,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @own_namespace_option
 @click.option("-v", "--verbose", is_flag=True,
               help="Also show findings with the action audit, injections, and exempt and skipped objects.")  # fmt: skip
+@schema_option(check_json.schema)
 @click.option("-q", "--quiet", is_flag=True,
               help="Print errors and findings only, without warnings and summary.")  # fmt: skip
 def command(

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import click
 
 from webhook.check.input_files import InputFile, InputProblem, read
+from webhook.check.policy_validation import policy_problems
 from webhook.cli.error_messages import InputError
 from webhook.cluster.environment import in_cluster
 from webhook.cluster.transport import Transport
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.formatting import did_you_mean, quote
 from webhook.core.k8s_names import is_dns_label
-from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Labels
@@ -179,8 +179,3 @@ def load_policy(path: str | None) -> Policy:
     if not isinstance(policy, Policy):
         raise input_error(policy_problems(path, policy))
     return policy
-
-
-def policy_problems(path: str, errors: Iterable[PolicyError]) -> list[InputProblem]:
-    """Return the errors of a policy as problems of its file."""
-    return [InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line) for error in errors]

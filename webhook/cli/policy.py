@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 
 from webhook.check.input_files import STDIN, InputProblem, find
 from webhook.check.policy_tests import PolicyTestReport, run_policy_tests
+from webhook.check.policy_validation import PolicyValidationReport, validate_policies
 from webhook.cli import policy_init
 from webhook.cli.common import (
     FILE,
@@ -23,13 +25,10 @@ from webhook.cli.common import (
     output_option,
     own_namespace_option,
     policy_option,
-    policy_problems,
     read_input,
 )
 from webhook.cluster.admission_history import scopes_in_manifests
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
-from webhook.core.policy.loader import lint_policy
-from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import json_schema
 from webhook.core.policy.serializer import namespace_document, policy_document
 from webhook.core.safe_output import safe_text
@@ -37,14 +36,20 @@ from webhook.core.selectors import Labels
 from webhook.core.webhook_namespaces import EVERYWHERE, WebhookScopes
 from webhook.export.compiler import compile_policy
 from webhook.export.objects import KUBERNETES, VALIDATING
-from webhook.formatters import policy_test
+from webhook.formatters import policy_test, policy_validate
 from webhook.formatters.check_lines import problem_line
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
 
+VALIDATE_FORMATTERS: Mapping[str, Formatter[PolicyValidationReport]] = {
+    "text": policy_validate.format_text,
+    "json": policy_validate.format_json_report,
+    "github": policy_validate.format_github_report,
+}
 TEST_FORMATTERS: Mapping[str, Formatter[PolicyTestReport]] = {
     "text": policy_test.format_text,
     "json": policy_test.format_json_report,
     "junit": policy_test.format_junit_report,
+    "github": policy_test.format_github_report,
 }
 
 
@@ -57,37 +62,39 @@ command.add_command(policy_init.command)
 
 
 @command.command("validate")
-@click.argument("file", envvar="TOKENGUARD_POLICY", default=STDIN, type=FILE, metavar="[FILE|-]")
-def validate(file: str) -> int:
-    """Report errors in a policy, and parts without effect.
+@click.argument("files", nargs=-1, envvar="TOKENGUARD_POLICY", type=FILE, metavar="[PATH|-]...")
+@output_option(VALIDATE_FORMATTERS)
+@click.option("--strict", is_flag=True, help="Exit with 1 also for warnings.")
+def validate(files: tuple[str, ...], output: str, *, strict: bool) -> int:
+    """Report errors in policies, and parts without effect.
 
-    FILE is a policy document or a ConfigMap manifest; the default is $TOKENGUARD_POLICY, or else standard input (-).
-    Exemptions that have ended,
-    overrides that never match, and injections that reach no pod are warnings.
+    PATH is a policy document, a ConfigMap manifest, or a folder with some; the default is $TOKENGUARD_POLICY, or else
+    standard input (-). Exemptions that have ended, overrides that never match, and injections that reach no pod are
+    warnings.
 
-    Exit status: 0 valid, 1 invalid, 2 the file cannot be read.
+    Exit status: 0 valid, 1 invalid, 2 a file cannot be read.
     """
-    policy, warnings = lint_policy(read_input(file), dt.datetime.now(dt.UTC))
-    if isinstance(policy, Policy):
-        for warning in policy_problems(file, warnings):
-            click.echo(problem_line(warning, "warning"))
-        click.echo(f"valid (revision {policy.revision})")
-        return 0
-    for problem in policy_problems(file, policy):
-        click.echo(problem_line(problem))
-    return 1
+    now = dt.datetime.now(dt.UTC)
+    report = validate_policies(find(files or (STDIN,)), now=now, stdin=sys.stdin.buffer)
+    if output == "text":
+        for problem in report.problems:
+            click.echo(problem_line(problem), err=True)
+    print_report(VALIDATE_FORMATTERS, output, report)
+    return report.exit_status(strict=strict)
 
 
 @command.command("test")
-@click.argument("paths", nargs=-1, required=True, type=FILE, metavar="PATH...")
+@click.argument("paths", nargs=-1, type=FILE, metavar="[PATH]...")
 @policy_option("the default policy")
 @output_option(TEST_FORMATTERS)
+@click.option("-k", "--select", "names", multiple=True, metavar="TEXT",
+              help="Run only the cases whose name contains this. May be repeated.")  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, help="Also show the cases that passed, and the files without cases.")
-def run_tests(paths: tuple[str, ...], policy: str | None, output: str, *, verbose: bool) -> int:
+def run_tests(paths: tuple[str, ...], policy: str | None, output: str, names: tuple[str, ...], *, verbose: bool) -> int:
     """Run test cases for a policy.
 
-    PATH is a file with test cases, or a folder that contains some. Each YAML document is a case: an object, and the
-    decision that is expected:
+    PATH is a file with test cases, or a folder that contains some; the default is the working directory. Each YAML
+    document is a case: an object, and the decision that is expected:
 
     \b
       case: a pod of shop gets a token for Vault
@@ -101,7 +108,8 @@ def run_tests(paths: tuple[str, ...], policy: str | None, output: str, *, verbos
     Exit status: 0 all cases passed, 1 a case failed, 2 a case cannot be run, or there is none.
     """
     now = dt.datetime.now(dt.UTC)
-    report = run_policy_tests(find(paths), load_policy(policy), now=now, stdin=sys.stdin.buffer)
+    files = find(paths or (os.curdir,))
+    report = run_policy_tests(files, load_policy(policy), now=now, stdin=sys.stdin.buffer, names=names)
     print_report(TEST_FORMATTERS, output, report, FormatOptions(verbose=verbose))
     if output != "text":
         for problem in report.problems:

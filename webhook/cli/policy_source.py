@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from webhook.check.input_files import STDIN
+from webhook.check.policy_validation import policy_problems
 from webhook.check.report import DEFAULT_ORIGIN, PolicyInUse
 from webhook.cli.common import (
     NAMESPACED_NAME,
@@ -18,7 +19,6 @@ from webhook.cli.common import (
     input_error,
     load_policy,
     policy_option,
-    policy_problems,
     qualified_name,
 )
 from webhook.cluster.transport import ApiError

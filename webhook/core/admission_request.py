@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from webhook.core.custom_workloads import GroupKind
+from webhook.core.decode_errors import explain_decode_error, problem_text
 from webhook.core.formatting import FastStrEnum
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
 from webhook.core.k8s_types import CustomWorkload, Object, Pod
@@ -18,6 +19,7 @@ from webhook.core.token_objects import EvaluatedObject
 _POD_KIND, _POD_KIND_BEFORE = b'"kind":"Pod"', 256
 """What the API server writes before the 256th byte of a review of a pod."""
 _USUAL_RESOURCES = frozenset({"pods", "secrets", "serviceaccounts/token"})
+_ObjectsRead = tuple[Any, Any, str, str]
 _DECODE_ERRORS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _NULL = b"null"
 _NO_OBJECT = "the request has no object"
@@ -40,7 +42,8 @@ class AdmissionRequest(FrozenStruct, frozen=True):
     """One request. `object` and `old_object` are None if there is none, or if its kind isn't evaluated.
 
     `resource` is the plural with its subresource (`pods/ephemeralcontainers`), `template_pointer` the JSON Pointer of a
-    workload's pod template, and `problem` says why the object could not be read.
+    workload's pod template. `problem` says why the object could not be read, and `problem_field` is the JSON Pointer of
+    the field that it is about, if it is about one.
     """
 
     phase: Phase
@@ -57,6 +60,7 @@ class AdmissionRequest(FrozenStruct, frozen=True):
     template_pointer: str = ""
     dry_run: bool = False
     problem: str = ""
+    problem_field: str = ""
 
     @property
     def decision_id(self) -> str:
@@ -98,7 +102,7 @@ class _Request(Object, frozen=True):
 class _ObjectRequest(_Request, frozen=True):
     object: msgspec.Raw = msgspec.Raw(_NULL)
 
-    def read(self, kind: Kind) -> tuple[Any, Any, str]:
+    def read(self, kind: Kind) -> "_ObjectsRead":
         """Return what `_read_object` does."""
         return _read_object(kind, self.object, self.old_object if kind.needs_old_object else None)
 
@@ -106,14 +110,14 @@ class _ObjectRequest(_Request, frozen=True):
 class _PodRequest(_Request, frozen=True):
     object: Pod | None = None
 
-    def read(self, kind: Kind) -> tuple[Any, Any, str]:
+    def read(self, kind: Kind) -> "_ObjectsRead":
         """Return what `_read_object` does, for a kind that is read as a pod."""
         if self.object is None:
-            return None, None, _NO_OBJECT
+            return None, None, _NO_OBJECT, ""
         if not kind.needs_old_object or bytes(self.old_object) == _NULL:
-            return self.object, None, ""
-        old, _, problem = _read_object(kind, self.old_object)
-        return (None, None, problem) if problem else (self.object, old, "")
+            return self.object, None, "", ""
+        old, _, problem, field = _read_object(kind, self.old_object)
+        return (None, None, problem, field) if problem else (self.object, old, "", "")
 
 
 class _ObjectReview(Object, frozen=True):
@@ -197,7 +201,7 @@ def manifest_request(
     subject.
     """
     kind = find_kind(group_kind, workloads)
-    found, _, problem = _read_object(kind, raw) if kind else (None, None, "")
+    found, _, problem, field = _read_object(kind, raw) if kind else (None, None, "", "")
     meta = found.metadata if found is not None else None
     return AdmissionRequest(
         phase=Phase.CHECK,
@@ -210,6 +214,7 @@ def manifest_request(
         object=found,
         template_pointer=_template_pointer(kind, found),
         problem=problem,
+        problem_field=field,
     )
 
 
@@ -226,16 +231,17 @@ def _decode_review(body: bytes) -> _ObjectReview | _PodReview:
     return _decode_object_review(body)
 
 
-def _read_object(kind: Kind, raw: Json, old_raw: Json | None = None) -> tuple[Any, Any, str]:
-    """Return an object and the one that it replaces, None if there is none, and why they can't be read."""
+def _read_object(kind: Kind, raw: Json, old_raw: Json | None = None) -> _ObjectsRead:
+    """Return an object and the one that it replaces, None if there is none; why they can't be read, and which field."""
     if bytes(raw) == _NULL:
-        return None, None, _NO_OBJECT
+        return None, None, _NO_OBJECT, ""
     if old_raw is not None and bytes(old_raw) == _NULL:
         old_raw = None
     try:
-        return *kind.read(raw, old_raw), ""
+        return *kind.read(raw, old_raw), "", ""
     except _DECODE_ERRORS as error:
-        return None, None, f"the object can't be read: {error}"
+        field, message = explain_decode_error(error)
+        return None, None, problem_text(field, message), field
 
 
 def _invalid_field(request: _Request, resource: str) -> str:
@@ -255,9 +261,9 @@ def _request(
     kind = _kind_of(request, workloads)
     user = request.user_info or _NO_USER
     found = old = None
-    problem = ""
+    problem = field = ""
     if kind:
-        found, old, problem = request.read(kind)
+        found, old, problem, field = request.read(kind)
     return AdmissionRequest(
         phase,
         request.uid or "",
@@ -273,6 +279,7 @@ def _request(
         _template_pointer(kind, found),
         bool(request.dry_run),
         problem,
+        field,
     )
 
 

@@ -142,9 +142,10 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
     """The answer to one request. `coverage` says whether rules were applied, and `note` why not.
 
     `exempted` are the findings that an exemption covers, each with the exemption. `problem` says why the object could
-    not be evaluated; `policy` is the document's revision, `mode` the one in force. `policy_errors` are those of a
-    policy document that is denied, `policy_warnings` what has no effect in one that is allowed. `status` matters if the
-    outcome is a denial. `help` is where the policy's owners tell authors to read on or ask.
+    not be evaluated, and `problem_field` is the JSON Pointer of the field that it is about, if there is one; `policy`
+    is the document's revision, `mode` the one in force. `policy_errors` are those of a policy document that is denied,
+    `policy_warnings` what has no effect in one that is allowed. `status` matters if the outcome is a denial. `help` is
+    where the policy's owners tell authors to read on or ask.
     """
 
     outcome: Outcome
@@ -160,6 +161,7 @@ class Decision(msgspec.Struct, frozen=True, dict=True):
     status: DenialStatus = FORBIDDEN
     help: str = ""
     policy_warnings: tuple[PolicyError, ...] = ()
+    problem_field: str = ""
 
     @cached_property
     def encoded_patch(self) -> bytes:

@@ -115,7 +115,9 @@ def policy_independent_decision(request: AdmissionRequest, own_namespace: str, n
 
 def _policy_document_decision(request: AdmissionRequest, own_namespace: str, now: dt.datetime) -> Decision:
     if not isinstance(request.object, PolicyConfigMap):
-        return Decision(Outcome.DENIED, problem=request.problem, status=BAD_REQUEST)
+        return Decision(
+            Outcome.DENIED, problem=request.problem, problem_field=request.problem_field, status=BAD_REQUEST
+        )
     old = request.old_object if isinstance(request.old_object, PolicyConfigMap) else None
     return configmap_admission.decide(request.object, old, now, in_own_namespace=request.namespace == own_namespace)
 
@@ -139,7 +141,13 @@ def _unreadable_object_decision(request: AdmissionRequest, policy: Policy, clust
     elif mode is not _AUDIT_MODE:
         outcome = Outcome.WARNED
     return Decision(
-        outcome, policy=policy.revision, mode=mode, problem=request.problem, status=BAD_REQUEST, help=policy.help
+        outcome,
+        policy=policy.revision,
+        mode=mode,
+        problem=request.problem,
+        problem_field=request.problem_field,
+        status=BAD_REQUEST,
+        help=policy.help,
     )
 
 

@@ -94,7 +94,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a document, or an object in it, was not read; `line` and `document` count from 1.
+    """Why a document, or an object in it, was not read; `line`, `column` (0: unknown) and `document` count from 1.
 
     `foreign` marks what is not meant as a Kubernetes object, such as the values of a Helm chart, and `template` what
     has to be rendered first.
@@ -105,6 +105,7 @@ class Problem:
     document: int
     foreign: bool = False
     template: bool = False
+    column: int = 0
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.message}"
@@ -159,7 +160,8 @@ def _unreadable(text: str, error: DocumentError, number: int) -> Problem:
         message = f"is an unrendered template; render it first: {RENDERING}"
         return Problem(error.line, message, number, foreign=True, template=True)
     keys = _FLOW_KEYS if text.lstrip("- \t\r\n").startswith("{") else _BLOCK_KEYS
-    return Problem(error.line, error.message, number, foreign=not all(key.search(text) for key in keys))
+    foreign = not all(key.search(text) for key in keys)
+    return Problem(error.line, error.message, number, foreign, column=error.column)
 
 
 def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) -> Iterator[Manifest | Problem]:

@@ -26,7 +26,7 @@ def editor_line(problem: InputProblem, word: str = "error", *, colour: bool = Fa
 
 
 def _file_line(problem: InputProblem) -> str:
-    return f"{plain(problem.file)}:{problem.line}" if problem.line else plain(problem.file)
+    return ":".join([plain(problem.file), *(str(number) for number in (problem.line, problem.column) if number)])
 
 
 def finding_line(finding: CheckFinding, *, colour: bool = False) -> str:

@@ -147,10 +147,11 @@ def _result(finding: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
 
 
 def _notification(problem: InputProblem, level: str) -> dict[str, Any]:
+    columns = {"startColumn": problem.column} if problem.column else {}
     return {
         "level": level,
         "message": {"text": problem.message},
-        "locations": [{"physicalLocation": _physical(problem.path, problem.line, {})}],
+        "locations": [{"physicalLocation": _physical(problem.path, problem.line, columns)}],
     }
 
 

@@ -1,6 +1,5 @@
 """The end of a check's text: findings by rule, objects by outcome, what was not evaluated, and the policy."""
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator
 
@@ -21,6 +20,7 @@ from webhook.core.manifests import RENDERING
 from webhook.core.policy.model import Mode
 from webhook.formatters.check_lines import problem_line, styled
 from webhook.formatters.formatter import FormatOptions
+from webhook.formatters.wrapping import wrapped
 
 _MAX_KINDS = 10
 _MAX_FILES = 3
@@ -39,16 +39,9 @@ def summary_lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
     """Yield the summary, wrapped at the terminal's width; nothing with `quiet`."""
     for line in () if options.quiet else _lines(report, options):
         if options.width and "\x1b" not in line:
-            yield from wrapped(line, options.width, "    ")
+            yield from wrapped(line, options.width, 4)
         else:
             yield line
-
-
-def wrapped(text: str, width: int, indent: str) -> list[str]:
-    """Return a text in lines that are no wider, if no word is; the first line keeps its own indent."""
-    return textwrap.wrap(
-        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    ) or [text]
 
 
 def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:

@@ -10,8 +10,9 @@ from webhook.check.source_map import Excerpt
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
 from webhook.formatters.check_lines import NOTE, finding_word, place, problem_line, styled
-from webhook.formatters.check_summary import summary_lines, wrapped
+from webhook.formatters.check_summary import summary_lines
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.wrapping import wrapped
 
 _MAX_CHANGES = 5
 _MIN_WIDTH = 40
@@ -63,7 +64,7 @@ def _finding(finding: CheckFinding, options: FormatOptions) -> Iterator[str]:
     """Yield a finding: what is wrong, where, and what is done about it."""
     word = finding_word(finding)
     message = plain(f"{finding.path} {finding.message}".strip())
-    lines = _wrapped(f"{word}[{finding.rule}]: {message}", options, "    ", "      ")
+    lines = _wrapped(f"{word}[{finding.rule}]: {message}", options, "    ", 6)
     head = f"{word}[{finding.rule}]"
     yield lines[0].replace(head, styled(word, head, colour=options.colour), 1)
     yield from lines[1:]
@@ -89,7 +90,7 @@ def _place(finding: CheckFinding, room: int) -> str:
 
 def _advice(label: str, text: str, gutter: str, options: FormatOptions) -> Iterator[str]:
     head = f"    {gutter} = "
-    first, *more = _wrapped(f"{label}: {plain(text)}", options, head, " " * (len(head) + 2))
+    first, *more = _wrapped(f"{label}: {plain(text)}", options, head, len(head) + 2)
     yield _blue(head, options) + first.removeprefix(head)
     yield from more
 
@@ -112,10 +113,8 @@ def _source(excerpt: Excerpt, word: str, options: FormatOptions) -> Iterator[str
     yield _blue(f"    {gutter} | ", options) + " " * start + caret
 
 
-def _wrapped(text: str, options: FormatOptions, first: str, others: str) -> list[str]:
-    if not options.width:
-        return [first + text]
-    return wrapped(first + text, max(options.width, _MIN_WIDTH), others)
+def _wrapped(text: str, options: FormatOptions, first: str, column: int) -> list[str]:
+    return wrapped(first + text, options.width and max(options.width, _MIN_WIDTH), column)
 
 
 def _bold(text: str, *, colour: bool) -> str:

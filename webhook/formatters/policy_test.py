@@ -1,4 +1,4 @@
-"""A run of a policy's test cases as text, JSON and JUnit XML."""
+"""A run of a policy's test cases as text, JSON, JUnit XML and annotations of GitHub."""
 
 from collections.abc import Iterator
 
@@ -7,11 +7,13 @@ import click
 from webhook.check.input_files import InputProblem
 from webhook.check.policy_tests import CaseResult, PolicyTestReport
 from webhook.core.formatting import counted, plain
+from webhook.core.safe_output import safe_text
 from webhook.formatters.check_lines import problem_line
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
+from webhook.formatters.github_annotations import Annotation, annotation, annotation_lines, problem_annotation
 from webhook.formatters.junit import Case, Result, junit
 
-VERSION = 1
+VERSION = 2
 
 
 def format_text(report: PolicyTestReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
@@ -23,12 +25,15 @@ def format_text(report: PolicyTestReport, options: FormatOptions = DEFAULT_OPTIO
         if result.failures or options.verbose:
             word, style = ("failed", "red") if result.failures else ("passed", "green")
             shown = click.style(word, fg=style, bold=True) if colour else word
-            yield f"{plain(result.file)}:{result.line}: {shown}: {plain(result.name)}"
-        for failure in result.failures:
-            yield from (f"  {plain(line)}" for line in failure.splitlines())
+            yield f"{shown}: {plain(result.file)}:{result.line}: {plain(result.name)}"
+        yield from (f"  {plain(line)}" for line in _lines(result))
     if options.verbose:
         yield from (problem_line(file, "note", "; skipped", colour=colour) for file in report.skipped)
     yield _summary(report)
+
+
+def _lines(result: CaseResult) -> list[str]:
+    return [line for failure in result.failures for line in failure.text.splitlines()]
 
 
 def _summary(report: PolicyTestReport) -> str:
@@ -36,6 +41,8 @@ def _summary(report: PolicyTestReport) -> str:
     counts = [f"{len(report.results) - failed} passed", f"{failed} failed"]
     if report.problems:
         counts.append(f"{counted(len(report.problems), 'error')}")
+    if report.not_selected:
+        counts.append(f"{len(report.not_selected)} not selected")
     files = len({result.path for result in report.results})
     return f"{counted(len(report.results), 'case')} in {counted(files, 'file')}: {', '.join(counts)}"
 
@@ -49,6 +56,7 @@ def format_json_report(report: PolicyTestReport, _options: FormatOptions = DEFAU
             "cases": len(report.results),
             "passed": len(report.results) - len(report.failed),
             "failed": len(report.failed),
+            "notSelected": len(report.not_selected),
         },
         "problems": [_problem(problem) for problem in report.problems],
         "warnings": [_problem(warning) for warning in report.warnings],
@@ -61,12 +69,14 @@ def _case(result: CaseResult) -> dict[str, object]:
         "line": result.line,
         "case": result.name,
         "passed": not result.failures,
-        "failures": result.failures,
+        "differences": [
+            {"key": each.key, "expected": each.expected, "got": each.got, "text": each.text} for each in result.failures
+        ],
     }
 
 
 def _problem(problem: InputProblem) -> dict[str, object]:
-    return {"file": problem.file, "line": problem.line, "message": problem.message}
+    return {name: getattr(problem, name) for name in ("file", "line", "column", "message")}
 
 
 def format_junit_report(report: PolicyTestReport, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
@@ -76,8 +86,28 @@ def format_junit_report(report: PolicyTestReport, _options: FormatOptions = DEFA
         name = f"line {problem.line}" if problem.line else "file"
         suites.setdefault(problem.file, []).append(Case(name, (Result("error", problem.message),)))
     for result in report.results:
-        failures = tuple(
-            Result("failure", lines[0], tuple(lines[1:])) for lines in map(str.splitlines, result.failures)
-        )
-        suites.setdefault(result.file, []).append(Case(result.name, failures))
+        suites.setdefault(result.file, []).append(Case(result.name, tuple(_failure(result))))
     return junit("tokenguard policy test", suites.items())
+
+
+def _failure(result: CaseResult) -> Iterator[Result]:
+    """Yield the one failure of a case, if it failed: many readers of JUnit show only the first."""
+    if not result.failures:
+        return
+    others = len(result.failures) - 1
+    first = result.failures[0].text.splitlines()[0]
+    more = f" (and {counted(others, 'more difference')})" if others else ""
+    yield Result("failure", f"{first}{more}", tuple(_lines(result)), result.failures[0].key)
+
+
+def format_github_report(report: PolicyTestReport, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
+    """Yield an annotation for each failed case and what could not be run, and the summary."""
+    failed = map(_annotation, report.failed)
+    warnings = (problem_annotation(warning, "warning") for warning in report.warnings)
+    yield from annotation_lines([*map(problem_annotation, report.problems), *failed, *warnings])
+    yield f"{safe_text(_summary(report))}\n"
+
+
+def _annotation(result: CaseResult) -> Annotation:
+    place = {"line": result.line, "title": f"failed: {result.name}"}
+    return annotation("error", result.path, place, "\n".join(_lines(result)))

@@ -29,6 +29,16 @@ ERRORS = [
         ],
         id="invalid kubelet root folders",
     ),
+    pytest.param(
+        "messages: {contact: true}",
+        [
+            (
+                "line 3: messages.contact: must be one line of at most 200 characters,"
+                " but YAML reads this word as true; put it in quotes"
+            )
+        ],
+        id="word that is a boolean",
+    ),
     pytest.param("kubeletRootDirs: []", ["line 3: kubeletRootDirs: must not be empty"], id="no kubelet root folder"),
     pytest.param(
         "messages: {url: wiki.example.com, contact: 7}\ncontact: x",

@@ -15,14 +15,15 @@ MAX_WARNINGS = 20
 
 
 class DocumentError(ValueError):
-    """A document that cannot be read, and the line (from 1) where that shows.
+    """A document that cannot be read, and the line and column (from 1; 0: unknown) where that shows.
 
     `final` is true if no other parser could read it either.
     """
 
-    def __init__(self, line: int, message: str, *, final: bool = False) -> None:
+    def __init__(self, line: int, message: str, *, column: int = 0, final: bool = False) -> None:
         super().__init__(message)
         self.line = line
+        self.column = column
         self.message = message
         self.final = final
 

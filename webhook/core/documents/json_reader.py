@@ -110,7 +110,8 @@ def read_json(text: str, first_line: int, number: int) -> Iterator[tuple[JsonDoc
             raise DocumentError(piece.line_at(start), "nests too deep") from None
         except json.JSONDecodeError as error:
             message = f"is not JSON: {error.msg[0].lower()}{error.msg[1:]}"
-            raise DocumentError(first_line + text.count("\n", 0, error.pos), message) from None
+            line = first_line + text.count("\n", 0, error.pos)
+            raise DocumentError(line, message, column=error.colno) from None
         except OverflowError as error:
             raise DocumentError(piece.line_at(start), str(error), final=True) from None
         except ValueError as error:

@@ -325,7 +325,7 @@ class _Reader:
         return self._first_line + int(event.start_mark.line)
 
     def _error(self, event: Any, message: str, *, final: bool = False) -> DocumentError:
-        return DocumentError(self._line(event), message, final=final)
+        return DocumentError(self._line(event), message, column=event.start_mark.column + 1, final=final)
 
     def _syntax_error(self, error: yaml.YAMLError) -> DocumentError:
         if isinstance(error, ReaderError):
@@ -333,10 +333,10 @@ class _Reader:
             message = "contains a control character, which YAML does not allow"
             return DocumentError(self._first_line + line, message, final=True)
         mark = getattr(error, "problem_mark", None)
-        line = int(mark.line) if mark else 0
+        line, column = (int(mark.line), int(mark.column) + 1) if mark else (0, 0)
         indent = re.match(r"\s*", (self._text.split("\n")[line : line + 1] or [""])[0])
         hint = "; indent with spaces, not tabs" if indent and "\t" in indent[0] else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
         if "alias" in str(error):
             hint = "; put a * at the start of a text in quotes"
-        return DocumentError(self._first_line + line, f"is not YAML: {problem}{hint}")
+        return DocumentError(self._first_line + line, f"is not YAML: {problem}{hint}", column=column)

@@ -13,11 +13,12 @@ _MAX_KEY_LENGTH = 100
 
 @dataclass(frozen=True, slots=True)
 class PolicyError:
-    """Something invalid in a policy: where (`line` from 1; 0 if it has none), and what is wrong."""
+    """Something invalid in a policy: where (`line` and `column` from 1; 0 if unknown), and what is wrong."""
 
     path: str
     line: int
     message: str
+    column: int = 0
 
     def __str__(self) -> str:
         line = f"line {self.line}: " if self.line else ""

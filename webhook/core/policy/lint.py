@@ -3,13 +3,14 @@
 import datetime as dt
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 from webhook.core.documents.document import Path
 from webhook.core.formatting import listing
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Injection, Policy
-from webhook.core.selectors import Index, glob_matches
+from webhook.core.selectors import Globs, Index, glob_matches
 
 LEFT_ALONE = "kube-system"
 """The namespace that no rule applies to."""
@@ -21,6 +22,26 @@ def ineffective(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
     yield from _overrides(policy)
     yield from _injections(policy)
     yield from _exemptions(policy, now)
+
+
+def without_entries(policy: Policy, entries: Collection[tuple[str, int]]) -> Policy:
+    """Return a policy in which the overrides and exemptions at these places match nothing; the others keep theirs."""
+    nothing = ("",)
+    return (
+        replace(
+            policy,
+            overrides=tuple(
+                replace(override, namespaces=nothing) if ("overrides", number) in entries else override
+                for number, override in enumerate(policy.overrides)
+            ),
+            exemptions=tuple(
+                replace(exemption, namespaces=Globs(nothing)) if ("exemptions", number) in entries else exemption
+                for number, exemption in enumerate(policy.exemptions)
+            ),
+        )
+        if entries
+        else policy
+    )
 
 
 def count_compared(policy: Policy) -> int:

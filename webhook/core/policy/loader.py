@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,13 @@ from webhook.core.documents.yaml_reader import Budget, YamlDocument
 from webhook.core.policy.builder import build
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.errors import ErrorCollector, PolicyError
-from webhook.core.policy.lint import count_compared, ineffective
+from webhook.core.policy.lint import count_compared, ineffective, without_entries
 from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import API_VERSION, KIND, PolicyDocument, key_paths
 from webhook.core.policy.validator import validate
 
 _MAX_DOCUMENTS = 1000
+_ENTRY = re.compile(r"(inject|overrides|exemptions)\[(\d+)\]")
 _EMPTY = f"apiVersion: {API_VERSION}\nkind: {KIND}\n".encode()
 _POINTER = f"/data/{KEY}"
 
@@ -45,20 +47,23 @@ def read_policy(data: bytes) -> Policy | tuple[PolicyError, ...]:
 def lint_policy(
     data: bytes, now: dt.datetime, max_compared: int | None = None
 ) -> tuple[Policy | tuple[PolicyError, ...], tuple[PolicyError, ...]]:
-    """Return what `read_policy` does, and warnings about parts of a valid policy that have no effect now (aware).
+    """Return what `read_policy` does, and warnings about parts of the policy that have no effect now (aware).
 
-    There are none if more entries and patterns than `max_compared` would be compared with one another.
+    In an invalid policy the entries that have errors get no warning. With `max_compared` there are no warnings if the
+    policy is invalid, or if more entries and patterns than that would be compared with one another.
     """
     document = _find_document(data)
-    policy = document if isinstance(document, tuple) else document.read()
-    if isinstance(document, tuple) or not isinstance(policy, Policy):
-        return policy, ()
-    if max_compared is not None and count_compared(policy) > max_compared:
-        return policy, ()
+    if isinstance(document, tuple):
+        return document, ()
+    policy, errors = document.build()
+    if max_compared is not None and (errors or count_compared(policy) > max_compared):
+        return errors or policy, ()
+    invalid = {(entry[1], int(entry[2])) for error in errors if (entry := _ENTRY.match(error.path))}
     warnings = ErrorCollector(document.line_of)
-    for path, message in ineffective(policy, now):
-        warnings.add(path, message)
-    return policy, warnings.sorted()
+    for path, message in ineffective(without_entries(policy, invalid), now):
+        if path[:2] not in invalid:
+            warnings.add(path, message)
+    return errors or policy, warnings.sorted()
 
 
 def _find_document(data: bytes) -> "_PolicyDocument | tuple[PolicyError, ...]":
@@ -68,7 +73,7 @@ def _find_document(data: bytes) -> "_PolicyDocument | tuple[PolicyError, ...]":
     except UnicodeDecodeError as error:
         return (PolicyError("", data.count(b"\n", 0, error.start) + 1, "is not UTF-8"),)
     except DocumentError as error:
-        return (PolicyError("", error.line, error.message),)
+        return (PolicyError("", error.line, error.message, error.column),)
     bare = [(document, value) for document, value in documents if _kind(value) != "ConfigMap"]
     texts = [(document, text) for document, value in documents if (text := _configmap_text(value)) is not None]
     policies = bare if len(bare) == 1 and not texts else [found for found in bare if _kind(found[1]) == KIND]
@@ -134,8 +139,13 @@ class _PolicyDocument:
 
     def read(self) -> Policy | tuple[PolicyError, ...]:
         """Return the policy, or all errors."""
+        policy, errors = self.build()
+        return errors or policy
+
+    def build(self) -> tuple[Policy, tuple[PolicyError, ...]]:
+        """Return the policy, which must not be used if there are errors, and the errors."""
         errors = ErrorCollector(self.line_of, key_paths())
         for line, message, path in self.document.warnings:
             errors.add(path, message, line=self.line_in_file(line))
         policy = build(validate(self.value, PolicyDocument, errors), hashlib.sha256(self.data).hexdigest(), errors)
-        return errors.sorted() or policy
+        return policy, errors.sorted()

@@ -98,6 +98,8 @@ def _list(expected: inspect.VarTupleType, value: Any, path: Path, errors: ErrorC
 
 
 def _text(expected: inspect.StrType, value: Any, path: Path, errors: ErrorCollector, form: str) -> Any:
+    if isinstance(value, bool):  # YAML 1.1 has several words for each
+        return _invalid(errors, path, f"must be {form}, but YAML reads this word as {_shown(value)}; put it in quotes")
     if isinstance(value, int | float):
         return _invalid(errors, path, f"must be {form}; put it in quotes: {quote(str(value).lower())}")
     is_valid = (

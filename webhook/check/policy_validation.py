@@ -1,0 +1,79 @@
+"""Validates the policies in files: what `policy validate` reports. Prints nothing."""
+
+import datetime as dt
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, displayed, read
+from webhook.core.documents.stream import decode_text
+from webhook.core.policy.errors import PolicyError
+from webhook.core.policy.loader import lint_policy
+from webhook.core.policy.model import Policy
+from webhook.core.policy.schema import KIND
+
+_POLICY = re.compile(rf"^\s*[\"']?kind[\"']?\s*:\s*[\"']?{KIND}\b", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedPolicy:
+    """A policy's file, its revision if it is valid, and what is wrong or has no effect."""
+
+    path: str
+    revision: str
+    errors: tuple[PolicyError, ...]
+    warnings: tuple[PolicyError, ...]
+
+    @property
+    def file(self) -> str:
+        """The file's path as text."""
+        return displayed(self.path)
+
+
+@dataclass(slots=True)
+class PolicyValidationReport:
+    """The policies in the order of the files; `problems` are what could not be read."""
+
+    policies: list[ValidatedPolicy] = field(default_factory=list)
+    problems: list[InputProblem] = field(default_factory=list)
+
+    @property
+    def invalid(self) -> int:
+        """The number of invalid policies."""
+        return sum(bool(policy.errors) for policy in self.policies)
+
+    def exit_status(self, *, strict: bool) -> int:
+        """Return 0 if all policies are valid (with `strict`: and without warnings), else 1; 2 if a file is unread."""
+        return 2 if self.problems else int(any(each.errors or (strict and each.warnings) for each in self.policies))
+
+
+def validate_policies(
+    sources: Iterable[InputFile | InputProblem | ExcludedPath], *, now: dt.datetime, stdin: BinaryIO
+) -> PolicyValidationReport:
+    """Validate the policies in the files at this time (aware). Files in folders without a policy are skipped."""
+    report = PolicyValidationReport()
+    skipped: dict[str, None] = {}
+    for source in sources:
+        if isinstance(source, ExcludedPath):
+            continue
+        data = source if isinstance(source, InputProblem) else read(source, stdin)
+        if isinstance(source, InputProblem) or isinstance(data, InputProblem):
+            report.problems += [data] if isinstance(data, InputProblem) else []
+        elif not source.named and not _POLICY.search(decode_text(data)):
+            skipped[source.root] = None
+        else:
+            policy, warnings = lint_policy(data, now)
+            revision, errors = (policy.revision, ()) if isinstance(policy, Policy) else ("", policy)
+            report.policies.append(ValidatedPolicy(source.path, revision, errors, warnings))
+    if not (report.policies or report.problems):
+        report.problems += (InputProblem(root, f"contains no document of kind {KIND}") for root in skipped)
+    return report
+
+
+def policy_problems(path: str, errors: Iterable[PolicyError]) -> list[InputProblem]:
+    """Return the errors or warnings of a policy as problems of its file."""
+    return [
+        InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line, column=error.column or None)
+        for error in errors
+    ]
