@@ -1,11 +1,13 @@
 """Errors of every command: `error: FILE: what is wrong`, exit status 2, no traceback and no name of an exception."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
+from tests.cli.refusing_server import certificates, refusing_server
 from tests.commands import run_command
 from tests.generated_docs import commands
 from webhook.cli import main
@@ -207,6 +209,32 @@ def test_unusable_kubeconfig_is_reported_as_kubectl_does(tmp_path, call, content
     assert status == 2
     assert stderr.startswith("error: ")
     assert message in stderr
+    assert stderr.count("\n") == 1, "one line"
+    assert not CLASS_NAME.search(stderr)
+
+
+X509 = "unable to connect to the server: tls: failed to verify certificate: x509: "
+REFUSED = {
+    "expired credentials": "you must be logged in to the server (Unauthorized): the credentials are missing, wrong or",
+    "certificate for another name": f"{X509}certificate is not valid for 127.0.0.1",
+    "certificate of another CA": f"{X509}certificate signed by unknown authority",
+    "expired certificate": f"{X509}certificate has expired or is not yet valid",
+}
+
+
+@pytest.fixture(scope="module", params=REFUSED)
+def refused(request, tmp_path_factory) -> Iterator[tuple[Path, str]]:
+    """Return a kubeconfig for a server that cannot be used, and what kubectl says about it."""
+    with refusing_server(tmp_path_factory.mktemp("server"), *certificates()[request.param]) as config:
+        yield config, REFUSED[request.param]
+
+
+@pytest.mark.parametrize("call", KUBECONFIG_READERS)
+def test_unusable_server_is_reported_as_kubectl_does(call, refused) -> None:
+    config, message = refused
+    status, stderr = run(f"{call} --kubeconfig {config}")
+    assert status == 2
+    assert stderr.startswith(f"error: {message}")
     assert stderr.count("\n") == 1, "one line"
     assert not CLASS_NAME.search(stderr)
 

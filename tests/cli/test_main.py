@@ -100,7 +100,6 @@ UNWRITABLE = {
     "closed": (">&-", "error: cannot write the output: bad file descriptor\n"),
     "full, as is stderr": (">/dev/full 2>/dev/full", ""),
     "closed, as are all": ("<&- >&- 2>&-", ""),
-    "unread": ("| true; exit ${PIPESTATUS[0]}", ""),
 }
 
 
@@ -117,6 +116,12 @@ def test_full_output_exits_2(command: str) -> None:
 def test_unwritable_output_exits_2(command: str, streams: str, stderr: str) -> None:
     done = _shell(command, streams)
     assert (done.returncode, done.stderr) == (2, stderr)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_unread_output_exits_as_by_sigpipe(command: str) -> None:
+    done = _shell(command, "| true; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @needs_dev_full

@@ -40,6 +40,8 @@ COMMANDS = (
 _ASCII = {"\N{HORIZONTAL ELLIPSIS}": "..."}
 _INTERRUPTED = 128 + signal.SIGINT
 """The exit status after Ctrl-C, as of a process that the signal ends."""
+_READER_GONE = 128 + signal.SIGPIPE
+"""The exit status if nobody reads the output any more (`| head -1`): that of kubectl and git, which the signal ends."""
 
 
 class _Root(click.Group):
@@ -74,7 +76,7 @@ class _Root(click.Group):
         except SystemExit:
             if sys.stdout is stdout:
                 raise
-            return 2  # click has replaced it because its reader is gone, and would exit with 1
+            return _READER_GONE  # click has replaced it, and would exit with 1
         except click.Abort as abort:
             if not isinstance(abort.__context__, EOFError):
                 return _INTERRUPTED
@@ -169,6 +171,7 @@ def main() -> None:
       1    something was found or refused
       2    usage error or failed run
       130  interrupted by Ctrl-C
+      141  the reader of the output has ended, as in '| head -1'
 
     The help of a command names the environment variables of its options; they begin with TOKENGUARD_. An option on the
     command line overrides its variable. An empty variable counts as not set. NO_COLOR and FORCE_COLOR switch colours

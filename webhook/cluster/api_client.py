@@ -197,11 +197,9 @@ class ApiClient:
         with contextlib.suppress(msgspec.DecodeError):
             status = msgspec.json.decode(_read(response), type=Status)
         message = status.message or response.reason or ""
-        if response.status == 401:
-            message = (
-                "you must be logged in to the server (Unauthorized): the credentials are missing, wrong or expired"
-            )
         text = f"HTTP {response.status}: {' '.join(message.split())[:_MAX_MESSAGE_LENGTH]}"
+        if response.status == 401:
+            text = "you must be logged in to the server (Unauthorized): the credentials are missing, wrong or expired"
         seconds = float(retry_after) if retry_after.isdecimal() else 0.0
         return ApiError(response.status, text, seconds, status.metadata.continue_)
 

@@ -48,7 +48,7 @@ def _reason(causes: list[BaseException], host: str) -> str:
     """Return the reason as Go's standard library would put it."""
     for cause in reversed(causes):
         match cause:
-            case ssl.SSLError():
+            case ssl.SSLError() | urllib3.exceptions.SSLError():
                 return _tls_reason(cause, host)
             case socket.gaierror():
                 return f"dial tcp: lookup {host.rpartition(':')[0] or host}: no such host"
@@ -62,14 +62,14 @@ def _reason(causes: list[BaseException], host: str) -> str:
     return text[:_MAX_MESSAGE_LENGTH] or "EOF"
 
 
-def _tls_reason(error: ssl.SSLError, host: str) -> str:
+def _tls_reason(error: Exception, host: str) -> str:
     text = str(error)
     if _HOST.search(text):
         return (
             f"tls: failed to verify certificate: x509: certificate is not valid for {host.rpartition(':')[0] or host}"
         )
     known = next((reason for part, reason in _TLS_REASONS if part in text), "")
-    plain = re.sub(r"^\[[^]]*\] |\s*\(_ssl\.c:\d+\)$", "", error.strerror or text)
+    plain = re.sub(r"^\[[^]]*\] |\s*\(_ssl\.c:\d+\)$", "", getattr(error, "strerror", None) or text)
     return known or f"tls: {' '.join(plain.split())[:_MAX_MESSAGE_LENGTH]}"
 
 
