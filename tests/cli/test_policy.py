@@ -111,9 +111,21 @@ def test_show_namespace_applies_overrides() -> None:
     override = "{namespaces: ['s-*'], namespaceLabels: {tier: x}, mode: warn, tokens: {maxExpirationSeconds: 600}}"
     policy = f"{HEAD}overrides:\n- {override}\n"
     matched = show(policy, "--namespace", "s-1", "--label", "tier=x")
+    assert matched.startswith("# namespace s-1: overrides[0] applies\napiVersion: ")
     assert "mode: warn" in matched
     assert "maxExpirationSeconds: 600" in matched
-    assert "mode: enforce" in show(policy, "--namespace", "s-1", "--label", "tier=y")
+    other = show(policy, "--namespace", "s-1", "--label", "tier=y")
+    assert other.startswith("# namespace s-1: no override applies\n")
+    assert "mode: enforce" in other
+
+
+def test_show_overrides_only_with_what_differs() -> None:
+    overrides = "[{namespaces: [a], mode: warn, rules: {inject: off}}, {namespaces: [b]}]"
+    shown = yaml.safe_load(show(f"{HEAD}overrides: {overrides}\n"))
+    assert shown["overrides"] == [
+        {"namespaces": ["a"], "namespaceLabels": {}, "mode": "warn", "rules": {"inject": "off"}},
+        {"namespaces": ["b"], "namespaceLabels": {}, "mode": "enforce"},
+    ]
 
 
 def test_show_escapes_text_that_keeps_its_meaning() -> None:

@@ -154,15 +154,26 @@ def test_summary_counts_skipped_documents(tmp_path: Path) -> None:
 def test_summary_counts_kustomize_patches(tmp_path: Path) -> None:
     (tmp_path / "overlay").mkdir()
     (tmp_path / "pod.yaml").write_text(SEED_POD)
-    kustomization = "resources: [../pod.yaml]\npatches:\n- path: long.yaml\n- patch: |-\n    a: 1\n"
+    kustomization = (
+        "resources: [../pod.yaml]\npatches:\n- path: long.yaml\n- path: json6902.yaml\n- patch: |-\n    a: 1\n"
+    )
+    (tmp_path / "overlay" / "json6902.yaml").write_text("- {op: remove, path: /spec}\n")
+    chart = tmp_path / "chart"
+    chart.mkdir()
+    for name in ("Chart.yaml", "values.yaml", "values-prod.yaml", "other.yaml"):
+        (chart / name).write_text("a: 1\n")
     (tmp_path / "overlay" / "kustomization.yaml").write_text(kustomization)
     (tmp_path / "overlay" / "long.yaml").write_text(LONG_POD)
     report = checked_paths(tmp_path)
     assert report.findings == []
     assert {reason: len(found) for reason, found in report.by_reason().items()} == {
+        "files of Helm charts": 3,
+        "kustomize patches": 2,
+        "files of kustomize and kubectl": 1,
         "not Kubernetes objects": 1,
-        "kustomize patches": 1,
     }
+    hint = "  2 kustomize patches; check the result: kustomize build FOLDER | tokenguard check -"
+    assert hint in text_lines(report)
     assert checked_paths(tmp_path / "overlay" / "long.yaml").findings  # named: it is what the caller wants
 
 

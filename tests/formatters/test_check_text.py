@@ -47,13 +47,13 @@ def test_text_groups_by_object_and_shows_the_source() -> None:
     assert "\n".join(text_lines(checked(LEGACY_SECRET, LONG_POD))[:-1]) + "\n" == EXPECTED
 
 
-def test_text_notes_follow_the_findings_of_their_object() -> None:
+def test_text_notes_are_in_their_places_among_findings() -> None:
     lines = text_lines(checked(LONG_POD, SEED_POD, under=policy(INJECTION)), verbose=True)
     heads = [line.strip().partition(":")[0] for line in lines if line[:6].lstrip()[:1].isalpha()]
     assert heads[:5] == [
         "Pod/long in namespace default",
-        "patched[token-expiration]",
         "patched[inject]",
+        "patched[token-expiration]",
         "Pod/seed in namespace default",
         "patched[inject]",
     ]

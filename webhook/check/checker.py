@@ -3,17 +3,19 @@
 import datetime as dt
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
 from webhook.check.ignore_rules import IGNORE_FILE
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, read
-from webhook.check.kustomization import patch_files
+from webhook.check.kustomization import FILE_NAMES, patch_files
 from webhook.check.missing_secrets import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.report import (
     EXCLUDED,
+    HELM_FILES,
     KUSTOMIZE_PATCHES,
     NO_OBJECTS,
     NO_POD_TEMPLATE,
@@ -44,6 +46,8 @@ from webhook.core.policy.configmap import KEY
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, Policy
 
+CHART = "Chart.yaml"
+"""The file that makes a folder a Helm chart."""
 _POLICY = f"/data/{KEY}"
 _BEFORE_ANY_END = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -111,12 +115,27 @@ def _read_all(
         elif isinstance(data, InputProblem):
             report.problems.append(data)
     patches = patch_files(report.files)
+    charts = {path.parent for file in report.files if (path := Path(file.source.path)).name == CHART}
+    report.not_evaluated[:] = [_with_reason(found, patches, charts) for found in report.not_evaluated]
     report.files[:] = [_evaluated_part(report, file, is_patch=_is_in(file.source, patches)) for file in report.files]
     is_any_evaluated = report.problems or any(file.reading.manifests for file in report.files)
     if report.not_evaluated and not is_any_evaluated:
         report.problems += _without_manifests(report)
         given = (source.path for source in sources if isinstance(source, ExcludedPath) and source.given)
         report.problems += (InputProblem(path, f"is excluded by {IGNORE_FILE}") for path in given)
+
+
+def _with_reason(found: NotEvaluated, patches: frozenset[str], charts: Collection[Path]) -> NotEvaluated:
+    """Return a document that is no object with the tool that reads it, if its file's name says which."""
+    path = Path(found.problem.path)
+    if found.reason != NO_OBJECTS:
+        return found
+    if os.path.normpath(path) in patches:
+        return replace(found, reason=KUSTOMIZE_PATCHES)
+    if path.name in FILE_NAMES:
+        return replace(found, reason=TOOL_FILES)
+    is_of_chart = path.parent in charts and (path.name == CHART or path.name.startswith("values"))
+    return replace(found, reason=HELM_FILES) if is_of_chart else found
 
 
 def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
@@ -201,7 +220,7 @@ class _Evaluator:
             if subject is None and (message := kind_warning(manifest)):
                 report.warnings.append(InputProblem(file.source.path, message, manifest.line, manifest.document))
             return
-        for finding, counts in sorted(self._findings(evaluation, request), key=_place):
+        for finding, counts in sorted(self._findings(evaluation, request), key=lambda each: each[0].position):
             (report.findings if counts else report.notes).append(finding)
         self._missing.add(request.object, namespace)
         report.summary.outcomes[evaluation.outcome] += 1
@@ -313,12 +332,6 @@ def _change(edit: Edit, pointer: str) -> str:
     if isinstance(edit, Remove):
         return f"remove {path}"
     return f"{path}: {write_flow(edit.value)}" if isinstance(edit, Put) else f"{path}: add {write_flow(edit.value)}"
-
-
-def _place(entry: tuple[CheckFinding, bool]) -> tuple[int, int]:
-    """Return a sort key: line and column."""
-    finding, _ = entry
-    return finding.line, finding.excerpt.column if finding.excerpt else 0
 
 
 def _counts(finding: Finding) -> bool:

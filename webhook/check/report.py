@@ -14,6 +14,7 @@ OTHER_KINDS = "other kinds"
 NO_POD_TEMPLATE = "without a pod template"
 KUSTOMIZE_PATCHES = "kustomize patches"
 TOOL_FILES = "files of kustomize and kubectl"
+HELM_FILES = "files of Helm charts"
 TEMPLATES = "unrendered templates"
 NO_OBJECTS = "not Kubernetes objects"
 EXCLUDED = "excluded files and folders"
@@ -95,6 +96,11 @@ class CheckFinding:
     advice: str = ""
     changes: tuple[str, ...] = ()
     excerpt: Excerpt | None = None
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Its line and column; 0 for a column that is not known."""
+        return self.line, self.excerpt.column if self.excerpt else 0
 
     @property
     def detail(self) -> str:
@@ -180,8 +186,11 @@ class CheckReport:
         return finding.action in actions[: actions.index(self.fail_on) + 1]
 
     def shown_findings(self, *, verbose: bool) -> list[CheckFinding]:
-        """Return the findings, with `verbose` the notes after them."""
-        return [*self.findings, *self.notes] if verbose else self.findings
+        """Return the findings, with `verbose` also the notes, in the order of their objects and places."""
+        if not verbose:
+            return self.findings
+        order = {id(evaluation): number for number, evaluation in enumerate(self.evaluations)}
+        return sorted([*self.findings, *self.notes], key=lambda each: (order[id(each.evaluation)], *each.position))
 
     def by_rule(self) -> dict[str, Counter[Outcome]]:
         """Return the number of findings of each rule, by their outcome, most severe first."""

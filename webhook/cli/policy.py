@@ -29,6 +29,7 @@ from webhook.cli.common import (
 )
 from webhook.cluster.admission_history import scopes_in_manifests
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
+from webhook.core.formatting import plain
 from webhook.core.policy.schema import json_schema
 from webhook.core.policy.serializer import namespace_document, policy_document
 from webhook.core.safe_output import safe_text
@@ -124,15 +125,21 @@ def run_tests(paths: tuple[str, ...], policy: str | None, output: str, names: tu
 @click.option("-n", "--namespace", metavar="NAME", help="Apply the overrides for this namespace.")
 @label_option
 def show(file: str | None, namespace: str | None, labels: Labels) -> None:
-    """Print a policy with all defaults filled in.
+    """Print a policy with all defaults filled in; an override only where it differs from the policy's own rules.
 
     Without FILE and $TOKENGUARD_POLICY, prints the default policy.
     """
     policy = load_policy(file)
     if labels and namespace is None:
         raise click.UsageError("--label needs --namespace")
-    document = policy_document(policy) if namespace is None else namespace_document(policy, namespace, labels)
-    click.echo(_yaml(document), nl=False)
+    if namespace is None:
+        click.echo(_yaml(policy_document(policy)), nl=False)
+        return
+    override = policy.find_override(namespace, labels)
+    number = next((number for number, each in enumerate(policy.overrides) if each is override), None)
+    applies = "no override applies" if number is None else f"overrides[{number}] applies"
+    click.echo(f"# namespace {plain(namespace)}: {applies}")
+    click.echo(_yaml(namespace_document(policy, namespace, labels)), nl=False)
 
 
 def _yaml(document: Mapping[str, Any]) -> str:

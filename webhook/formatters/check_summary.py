@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from webhook.check.report import (
     EXCLUDED,
+    HELM_FILES,
     KUSTOMIZE_PATCHES,
     NO_OBJECTS,
     OTHER_KINDS,
@@ -29,6 +30,7 @@ _MAX_LENGTH = 100
 _SINGULAR = {
     KUSTOMIZE_PATCHES: "kustomize patch",
     TOOL_FILES: "file of kustomize or kubectl",
+    HELM_FILES: "file of a Helm chart",
     TEMPLATES: "unrendered template",
     NO_OBJECTS: "not a Kubernetes object",
     EXCLUDED: "excluded file or folder",
@@ -134,6 +136,8 @@ def _details(reason: str, documents: list[NotEvaluated]) -> str:
         if len(kinds) > _MAX_KINDS:
             names.append(f"{sum(count for _, count in kinds[_MAX_KINDS:])} others")
         return f": {', '.join(names)}"
+    if reason == KUSTOMIZE_PATCHES:
+        return "; check the result: kustomize build FOLDER | tokenguard check -"
     if reason == TEMPLATES:
         files = list(dict.fromkeys(plain(each.problem.file) for each in documents))
         more = f" and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else ""

@@ -27,11 +27,11 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     yield from (problem_line(warning, "warning", colour=colour) for warning in warnings)
     if report.problems or warnings:
         yield ""
-    order = {id(evaluation): number for number, evaluation in enumerate(report.evaluations)}
     found = report.shown_findings(verbose=options.verbose)
+    order = {id(finding): number for number, finding in enumerate(found)}
     worst = sorted(found, key=lambda finding: [*OUTCOMES, finding.action].index(finding.action))
     shown = worst[: options.rows or None]
-    findings = sorted(shown, key=lambda finding: order[id(finding.evaluation)])
+    findings = sorted(shown, key=lambda finding: order[id(finding)])
     for file, in_file in groupby(findings, key=lambda finding: finding.evaluation.file):
         yield _bold(plain(file), colour=colour)
         for _, about in groupby(in_file, key=lambda finding: id(finding.evaluation)):

@@ -274,9 +274,13 @@ class Policy:
         """Return the API server's audiences: the policy's, else the cluster's."""
         return self.api_server_token.audiences or cluster.api_audiences
 
+    def find_override(self, namespace: str, labels: Labels) -> Override | None:
+        """Return the override that applies to a namespace with this name and these labels, if one does."""
+        overrides = self._override_index.find(namespace)
+        return next((override for override in overrides if override.namespace_labels <= labels), None)
+
     def _resolve(self, namespace: str, labels: Labels) -> NamespacePolicy:
-        overrides, injections = self._override_index.find(namespace), self._injection_index.find(namespace)
-        override = next((override for override in overrides if override.namespace_labels <= labels), None)
+        injections, override = self._injection_index.find(namespace), self.find_override(namespace, labels)
         return NamespacePolicy(
             override or Override((), frozenset(), self.mode, self.rules, self.tokens),
             self.api_server_token,

@@ -26,7 +26,7 @@ def policy_document(policy: Policy) -> dict[str, Any]:
             for (group, kind), template in policy.workloads.items()
         ],
         "inject": list(map(_injection, policy.injections)),
-        "overrides": list(map(_override, policy.overrides)),
+        "overrides": [_override(override, policy) for override in policy.overrides],
         "exemptions": list(map(_exemption, policy.exemptions)),
     }
 
@@ -78,11 +78,16 @@ def _injection(injection: Injection) -> dict[str, Any]:
     }
 
 
-def _override(override: Override) -> dict[str, Any]:
+def _override(override: Override, policy: Policy) -> dict[str, Any]:
+    """Return an override with its mode, and the rules and tokens that differ from the policy's own."""
+    settings, own = _settings(override), _settings(policy)
+    rules = {rule: action for rule, action in settings["rules"].items() if action != own["rules"][rule]}
     return {
         "namespaces": list(override.namespaces),
         "namespaceLabels": dict(sorted(override.namespace_labels)),
-        **_settings(override),
+        "mode": settings["mode"],
+        **({"rules": rules} if rules else {}),
+        **({"tokens": settings["tokens"]} if settings["tokens"] != own["tokens"] else {}),
     }
 
 
