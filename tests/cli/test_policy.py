@@ -70,7 +70,10 @@ def test_validate_reads_files_and_folders(tmp_path) -> None:
         f"{tmp_path}/bad.yaml: invalid: 1 error",
         "2 policies: 1 valid, 1 invalid",
     ])  # fmt: skip
-    done = run_command("policy", "validate", f"{tmp_path}/none")
+    (tmp_path / "pod.yaml").write_text("apiVersion: v1\nkind: Pod\n")
+    done = run_command("policy", "validate", f"{tmp_path}/pod.yaml")
+    assert "contains no policy: it needs a document of kind TokenPolicy" in done.stdout
+    done = run_command("policy", "validate", f"{tmp_path}/none", f"{tmp_path}/folder")
     assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/none: contains no document of kind TokenPolicy\n")
 
 
@@ -259,10 +262,10 @@ def test_test_without_a_case_exits_2(tmp_path) -> None:
 
 
 def test_test_without_a_path_runs_the_working_directory(tmp_path, monkeypatch) -> None:
-    (tmp_path / "cases.yaml").write_text(CASES)
+    (tmp_path / "cases.yaml").write_text(f"{CASES}---\ncase: broken\nobjct: {{}}\n")
     monkeypatch.chdir(tmp_path)
     done = run_command("policy", "test", "-k", "PASS", "--select", "nothing")
-    summary = "1 case in 1 file: 1 passed, 0 failed, 1 not selected\n"
+    summary = "1 case in 1 file: 1 passed, 0 failed, 2 not selected\n"
     assert (done.returncode, done.stdout) == (0, summary)
 
 

@@ -49,7 +49,7 @@ class PolicyTestReport:
     problems: list[InputProblem] = field(default_factory=list)
     warnings: list[InputProblem] = field(default_factory=list)
     skipped: list[InputProblem] = field(default_factory=list)
-    not_selected: list[InputProblem] = field(default_factory=list)
+    not_selected: list["NotSelected"] = field(default_factory=list)
 
     @property
     def failed(self) -> list[CaseResult]:
@@ -72,7 +72,7 @@ def run_policy_tests(
 ) -> PolicyTestReport:
     """Run the cases in files. `default` is the policy of cases that name none, `now` (aware) their time.
 
-    With `names`, only cases whose name contains one of them, in upper or lower case, are run; all are read.
+    With `names`, only cases whose name contains one of them, in upper or lower case, are read and run.
     """
     report = PolicyTestReport()
     files = PolicyFiles()
@@ -92,6 +92,13 @@ def run_policy_tests(
     return report
 
 
+class NotSelected(NamedTuple):
+    """A case in this file whose name is not selected."""
+
+    path: str
+    name: str
+
+
 class _Run(NamedTuple):
     """What all files of a run have in common."""
 
@@ -99,6 +106,10 @@ class _Run(NamedTuple):
     now: dt.datetime
     files: "PolicyFiles"
     names: tuple[str, ...]
+
+    def selects(self, name: Any) -> bool:
+        """Return whether to run a case of this name; one whose name is not text is an error."""
+        return not (self.names and isinstance(name, str)) or any(part in name.casefold() for part in self.names)
 
 
 def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: BinaryIO) -> None:
@@ -113,34 +124,32 @@ def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: Bin
             InputProblem(source.path, f"contains no test case; {_EXPECTED}")
         )
         return
-    for found in read_cases(source.path, text, run.default, run.now, run.files):
-        if isinstance(found, InputProblem):
+    for found in read_cases(source.path, text, run):
+        if isinstance(found, NotSelected):
+            report.not_selected.append(found)
+        elif isinstance(found, InputProblem):
             report.problems.append(found)
-            continue
-        case, line = found
-        name = case.settings.case
-        if run.names and not any(part in name.casefold() for part in run.names):
-            report.not_selected.append(InputProblem(source.path, name, line))
         else:
-            report.results.append(CaseResult(source.path, line, name, tuple(case.failures())))
+            case, line = found
+            report.results.append(CaseResult(source.path, line, case.settings.case, tuple(case.failures())))
 
 
-def read_cases(
-    path: str, text: str, default: Policy, now: dt.datetime, files: "PolicyFiles | None" = None
-) -> Iterator[tuple[PolicyCase, int] | InputProblem]:
+def read_cases(path: str, text: str, run: _Run) -> Iterator[tuple[PolicyCase, int] | InputProblem | NotSelected]:
     """Yield the cases in a file, each with its line, and what is wrong with them.
 
     A document without the key `case` has settings for the cases below it.
     """
-    files = files or PolicyFiles()
     known: set[PolicyError] = set()  # in settings, which several cases have
     for found in case_documents(path, text):
         if isinstance(found, InputProblem):
             yield found
             continue
         document, value = found
+        if not run.selects(value["case"]):
+            yield NotSelected(path, value["case"])
+            continue
         errors = ErrorCollector(document.line_of)
-        case = build_case(value, files.reader(path), default, now, errors)
+        case = build_case(value, run.files.reader(path), run.default, run.now, errors)
         for error in (error for error in errors.sorted() if error not in known):
             known.add(error)
             yield InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line, document.number)

@@ -53,21 +53,24 @@ def validate_policies(
 ) -> PolicyValidationReport:
     """Validate the policies in the files at this time (aware). Files in folders without a policy are skipped."""
     report = PolicyValidationReport()
-    skipped: dict[str, None] = {}
+    folders: dict[str, bool] = {}  # and whether they contain a policy
     for source in sources:
         if isinstance(source, ExcludedPath):
             continue
         data = source if isinstance(source, InputProblem) else read(source, stdin)
         if isinstance(source, InputProblem) or isinstance(data, InputProblem):
             report.problems += [data] if isinstance(data, InputProblem) else []
-        elif not source.named and not _POLICY.search(decode_text(data)):
-            skipped[source.root] = None
-        else:
+            continue
+        is_policy = source.named or bool(_POLICY.search(decode_text(data)))
+        if not source.named:
+            folders[source.root] = folders.get(source.root, False) or is_policy
+        if is_policy:
             policy, warnings = lint_policy(data, now)
             revision, errors = (policy.revision, ()) if isinstance(policy, Policy) else ("", policy)
             report.policies.append(ValidatedPolicy(source.path, revision, errors, warnings))
-    if not (report.policies or report.problems):
-        report.problems += (InputProblem(root, f"contains no document of kind {KIND}") for root in skipped)
+    report.problems += (
+        InputProblem(folder, f"contains no document of kind {KIND}") for folder, found in folders.items() if not found
+    )
     return report
 
 

@@ -18,7 +18,7 @@ from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
 from webhook.formatters import check_concise, check_github, check_json, check_junit, check_sarif, check_text
 from webhook.formatters.check_lines import problem_line
-from webhook.formatters.formatter import LINE_FORMATS, FormatOptions, Formatter, print_report
+from webhook.formatters.formatter import LINE_FORMATS, WITH_PROBLEMS, FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress
 
 MAX_FINDINGS = 50
@@ -178,7 +178,7 @@ def _fix_hint(paths: tuple[str, ...], *, fix: bool, diff: bool) -> str:
 
 def _print_problems(report: CheckReport, output: str, *, quiet: bool) -> None:
     """Print to stderr what could not be read and the warnings, unless the output already has them there."""
-    if output in LINE_FORMATS:
+    if output in WITH_PROBLEMS:
         return
     _print_lines(report.problems)
     if not quiet:

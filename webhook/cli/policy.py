@@ -39,7 +39,7 @@ from webhook.export.compiler import compile_policy
 from webhook.export.objects import KUBERNETES, VALIDATING
 from webhook.formatters import policy_test, policy_validate
 from webhook.formatters.check_lines import problem_line
-from webhook.formatters.formatter import FormatOptions, Formatter, print_report
+from webhook.formatters.formatter import WITH_PROBLEMS, FormatOptions, Formatter, print_report
 
 VALIDATE_FORMATTERS: Mapping[str, Formatter[PolicyValidationReport]] = {
     "text": policy_validate.format_text,
@@ -112,7 +112,7 @@ def run_tests(paths: tuple[str, ...], policy: str | None, output: str, names: tu
     files = find(paths or (os.curdir,))
     report = run_policy_tests(files, load_policy(policy), now=now, stdin=sys.stdin.buffer, names=names)
     print_report(TEST_FORMATTERS, output, report, FormatOptions(verbose=verbose))
-    if output != "text":
+    if output not in WITH_PROBLEMS:
         for problem in report.problems:
             click.echo(problem_line(problem), err=True)
         for warning in report.warnings:
@@ -125,9 +125,10 @@ def run_tests(paths: tuple[str, ...], policy: str | None, output: str, names: tu
 @click.option("-n", "--namespace", metavar="NAME", help="Apply the overrides for this namespace.")
 @label_option
 def show(file: str | None, namespace: str | None, labels: Labels) -> None:
-    """Print a policy with all defaults filled in; an override only where it differs from the policy's own rules.
+    """Print a policy with all defaults filled in.
 
-    Without FILE and $TOKENGUARD_POLICY, prints the default policy.
+    An override is shown with its mode, and the rules and tokens that differ from the policy's own. Without FILE and
+    $TOKENGUARD_POLICY, prints the default policy.
     """
     policy = load_policy(file)
     if labels and namespace is None:

@@ -40,6 +40,8 @@ class FormatOptions:
 
 LINE_FORMATS = frozenset({"text", "concise"})
 """Formats that are lines for people; all others are for programs."""
+WITH_PROBLEMS = LINE_FORMATS | {"github"}
+"""Formats that people read in a log and that have the errors in it; others are documents, and errors go to stderr."""
 
 DEFAULT_OPTIONS = FormatOptions()
 

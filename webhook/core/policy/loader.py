@@ -76,7 +76,8 @@ def _find_document(data: bytes) -> "_PolicyDocument | tuple[PolicyError, ...]":
         return (PolicyError("", error.line, error.message, error.column),)
     bare = [(document, value) for document, value in documents if _kind(value) != "ConfigMap"]
     texts = [(document, text) for document, value in documents if (text := _configmap_text(value)) is not None]
-    policies = bare if len(bare) == 1 and not texts else [found for found in bare if _kind(found[1]) == KIND]
+    is_alone = len(bare) == 1 and not texts and not _is_another_object(bare[0][1])
+    policies = bare if is_alone else [found for found in bare if _kind(found[1]) == KIND]
     if len(policies) + len(texts) != 1:
         message = f"contains no policy: it needs a document of kind {KIND}, or a ConfigMap with key {KEY}"
         return (PolicyError("", 1, "contains several policies; keep one" if policies or texts else message),)
@@ -101,6 +102,13 @@ def _read_documents(text: str) -> _Documents:
 
 def _kind(value: Any) -> Any:
     return value.get("kind") if isinstance(value, dict) else None
+
+
+def _is_another_object(value: Any) -> bool:
+    """Return whether a document is an object of another API, not a policy whose head is misspelt."""
+    version = value.get("apiVersion") if isinstance(value, dict) else None
+    group = API_VERSION.partition("/")[0]
+    return isinstance(version, str) and isinstance(_kind(value), str) and group not in version and _kind(value) != KIND
 
 
 def _configmap_text(value: Any) -> str | None:
