@@ -78,7 +78,8 @@ def restored(plane, kind, *where, wait=True):
     try:
         yield saved
     finally:
-        plane.do("replace", "--force", "-f", "-", stdin=saved)
+        # a replica may create a deleted Secret first
+        eventually(lambda: plane.kubectl("replace", "--force", "-f", "-", stdin=saved).returncode == 0)
         if wait:
             eventually(lambda: status(plane)[1] == [])
 
