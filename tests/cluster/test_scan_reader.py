@@ -11,6 +11,7 @@ from webhook.cluster.transport import ApiError
 from webhook.core.decision import Outcome
 from webhook.core.webhook_namespaces import Requirement, WebhookScope, WebhookScopes
 from webhook.formatters import scan_text
+from webhook.formatters.scan_findings import grants_text
 from webhook.scan.counts import OutcomeCounts
 from webhook.scan.exemption_usage import ExemptionStatus
 from webhook.scan.options import ScanFilters, ScanOptions
@@ -225,6 +226,47 @@ def test_named_namespaces_are_read_singly_if_lists_are_refused() -> None:
     assert (report.exit_status, report.unread, report.summary.namespaces) == (0, (), 1)
     assert report.summary.pods.warned == 1
     assert scan(LENIENT, ("shop",), **lists, **csi_driver("shop", team="b")).summary.pods.denied == 1
+
+
+def test_roles_of_named_namespaces_are_read_there() -> None:
+    refused = _Outside(pods=[{"metadata": meta("a"), "spec": live()}], roles=[READER], rolebindings=BOUND)
+    reader = ScanReader(refused, lambda _: None, ("shop",))
+    snapshot = reader.snapshot()
+    assert [unread.resource for unread in snapshot.unread] == ["clusterroles", "clusterrolebindings"]
+    grants = {name: grants_text(snapshot.grants_of("shop", name)) for name in ("reads", "views", "custom", "none")}
+    assert grants == {
+        "reads": "may read Secrets in shop; otherwise unknown",
+        "views": "may read other objects in shop; otherwise unknown",
+        "custom": "unknown permissions",
+        "none": "unknown permissions",
+    }
+    scanner = Scanner(ScanOptions(policy(), "p", NOW, "https://api", filters=ScanFilters(("shop",))), snapshot)
+    shown = "\n".join(scan_text.format_report(scanner.report()))
+    assert shown.count("\nnot read") == 1
+    assert "not read, as that needs more permissions: clusterroles, clusterrolebindings\n" in shown
+
+
+READER = {
+    "metadata": meta("reader"), "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
+}  # fmt: skip
+BOUND = [
+    {
+        "metadata": meta(name), "subjects": [{"kind": "ServiceAccount", "name": name}],
+        "roleRef": {"kind": kind, "name": role},
+    }
+    for name, kind, role in (
+        ("reads", "Role", "reader"), ("views", "ClusterRole", "view"), ("custom", "ClusterRole", "ours"),
+    )
+]  # fmt: skip
+
+
+class _Outside(Lists):
+    """A cluster whose roles and bindings may only be listed in a namespace."""
+
+    def get(self, path, query, accept):
+        if "rbac" in path and "/namespaces/" not in path:
+            raise REFUSED
+        return super().get(path, query, accept)
 
 
 def test_unreadable_namespace_is_a_gap_missing_one_fails() -> None:

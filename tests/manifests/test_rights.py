@@ -8,8 +8,9 @@ import yaml
 from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
 from webhook.cluster.admission_history import WEBHOOK
 from webhook.cluster.api_types import NAMESPACES
-from webhook.cluster.scan_reader import ACCOUNTS, BINDINGS, CSI_DRIVERS, PODS, SECRETS, WORKLOAD_KINDS
-from webhook.cluster.scan_reader import ROLES as RBAC_ROLES
+from webhook.cluster.permission_reader import BINDINGS
+from webhook.cluster.permission_reader import ROLES as RBAC_ROLES
+from webhook.cluster.scan_reader import ACCOUNTS, CSI_DRIVERS, PODS, SECRETS, WORKLOAD_KINDS
 from webhook.core.custom_workloads import WELL_KNOWN
 
 ROLES = [file for file in FILES if file.stem in {"cluster-role", "role"}]

@@ -18,6 +18,7 @@ from webhook.cluster.admission_history import WEBHOOK, policy_object
 from webhook.cluster.api_types import BY_NAME, NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.custom_kinds import CustomKind, find_custom_kinds
 from webhook.cluster.listing import list_objects, read_object
+from webhook.cluster.permission_reader import REFUSED, read_permissions
 from webhook.cluster.transport import NOT_FOUND, ApiError, Transport
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.custom_workloads import WELL_KNOWN, read_custom_workload
@@ -41,14 +42,11 @@ from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.legacy_secrets import parse_day
 from webhook.scan.owners import OwnerIdentity, OwnerKey, TemplateRevision, owner_kind
 from webhook.scan.pod_admission import AdmissionHistory
-from webhook.scan.rbac import Binding, Permissions, Role
 from webhook.scan.report import UnreadResource
 from webhook.scan.scanner import Scanner
 
 T = TypeVar("T")
-_REFUSED = frozenset({403, 404})
 _UNAVAILABLE = 503
-_RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _ISSUER = "/.well-known/openid-configuration"
 
 SECRETS = Resource(
@@ -60,14 +58,6 @@ USED_TOKENS = Resource(
 )  # fmt: skip
 """Secrets of another type that contain a legacy token: the API server labels them when it is used."""
 ACCOUNTS = Resource("serviceaccounts", "/api/v1/serviceaccounts", ServiceAccount)
-ROLES = (
-    Resource("roles", f"{_RBAC}/roles", Role),
-    Resource("clusterroles", f"{_RBAC}/clusterroles", Role),
-)
-BINDINGS = (
-    Resource("rolebindings", f"{_RBAC}/rolebindings", Binding),
-    Resource("clusterrolebindings", f"{_RBAC}/clusterrolebindings", Binding),
-)
 CSI_DRIVERS = Resource("csidrivers", "/apis/storage.k8s.io/v1/csidrivers", CSIDriver)
 PODS = Resource("pods", "/api/v1/pods", LivePod)
 
@@ -157,23 +147,13 @@ class ScanReader:
         snapshot.accounts += map(_reduced, self._list(ACCOUNTS, missing, affects_decisions=True))
         if not self._namespaces:  # CSIDrivers have none
             snapshot.csi_drivers += self._list(CSI_DRIVERS, "tokens that CSI drivers get", namespaced=False)
-        snapshot.permissions = self._read_permissions()
+        snapshot.permissions = read_permissions(
+            self._list, self._transport, self._unread, in_namespaces=bool(self._namespaces)
+        )
         snapshot.tracked_since = self._read_tracked_since()
         snapshot.history = self._read_history()
         snapshot.issuer = self._read_issuer()
         return snapshot
-
-    def _read_permissions(self) -> Permissions | None:
-        """Return what accounts may do; None if any role or binding cannot be read."""
-        permissions, before = Permissions(), len(self._unread)
-        missing = "what ServiceAccounts may do"
-        for roles in ROLES:
-            for role in self._list(roles, missing, namespaced=False):
-                permissions.add_role(role)
-        for bindings in BINDINGS:
-            for binding in self._list(bindings, missing, namespaced=False):
-                permissions.add_binding(binding)
-        return permissions if len(self._unread) == before else None
 
     def fill(self, scanner: Scanner) -> None:
         """Add workloads, and then the pods, to a scan. Raises `ApiError`."""
@@ -213,7 +193,7 @@ class ScanReader:
         kinds: list[CustomKind] = []
         with self._gap(
             "custom kinds", missing, "kubectl api-resources", affects_decisions=True, may_name_secrets=True,
-            statuses=_REFUSED | {_UNAVAILABLE},
+            statuses=REFUSED | {_UNAVAILABLE},
         ):  # fmt: skip
             kinds += find_custom_kinds(scanner.custom_kinds, self._transport)
         known = {kind.group_kind for kind in kinds}
@@ -237,7 +217,7 @@ class ScanReader:
             for found in list_objects(NAMESPACES, self._transport, self._progress):
                 snapshot.namespaces[found.metadata.name] = labels(found.metadata.labels)
         except ApiError as error:
-            if error.status not in _REFUSED:
+            if error.status not in REFUSED:
                 raise
             snapshot.namespaces.clear()
             snapshot.all_namespaces = False
@@ -284,7 +264,7 @@ class ScanReader:
         hint: str,
         affects_decisions: bool = False,  # noqa: FBT001, FBT002 - as above
         may_name_secrets: bool = False,  # noqa: FBT001, FBT002 - as above
-        statuses: frozenset[int] = _REFUSED,
+        statuses: frozenset[int] = REFUSED,
     ) -> Iterator[None]:
         """Report what is missing, instead of failing, if the API server refuses a request in the block."""
         try:

@@ -153,9 +153,13 @@ def grants_text(grants: Sequence[Grant] | None) -> str:
         return "unknown permissions"
     if not grants:
         return "no permissions"
-    more = [f"{len(grants) - _MAX_GRANTS} more"] if len(grants) > _MAX_GRANTS else []
-    by_place = groupby(grants[:_MAX_GRANTS], lambda grant: grant.namespaces)
-    return "; ".join([*(_grants(namespaces, list(alike)) for namespaces, alike in by_place), *more])
+    known = [grant for grant in grants if grant.permission is not Permission.UNKNOWN]
+    if not known:
+        return "unknown permissions"
+    unknown = ["otherwise unknown"] if len(known) < len(grants) else []
+    more = [f"{len(known) - _MAX_GRANTS} more"] if len(known) > _MAX_GRANTS else []
+    by_place = groupby(known[:_MAX_GRANTS], lambda grant: grant.namespaces)
+    return "; ".join([*(_grants(namespaces, list(alike)) for namespaces, alike in by_place), *more, *unknown])
 
 
 def _grants(namespaces: tuple[str, ...], grants: list[Grant]) -> str:

@@ -157,7 +157,8 @@ def _power(grants: Sequence[Grant] | None) -> str:
     if not grants:
         return _UNKNOWN_POWER if grants is None else _NO_POWER
     if not is_dangerous(grants):
-        return _SOME_POWER
+        is_unknown = grants[0].permission is Permission.UNKNOWN
+        return _UNKNOWN_POWER if is_unknown else _SOME_POWER
     if grants[0].namespaces:
         return _SOMEWHERE
     return _CLUSTER_ADMIN if grants[0].permission is Permission.EVERYTHING else _EVERYWHERE

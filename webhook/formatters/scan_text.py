@@ -53,11 +53,26 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
     if shows_all:
         yield from _section("tokens in pods by audience and lifetime", _token_uses(report), options)
         yield from _exemptions(report, options)
-    for unread in report.unread:
+    yield from _unread(report, options)
+
+
+def _unread(report: ScanReport, options: FormatOptions) -> Iterator[str]:
+    """Yield what could not be read; in one paragraph what a scan of single namespaces lacks of the whole cluster."""
+    title = _styled("not read", "red", colour=options.colour)
+    outside = [unread for unread in report.unread if report.filters.namespaces and not unread.affects_decisions]
+    if len(outside) > 1:
+        missing = "; ".join(dict.fromkeys(unread.missing for unread in outside))
+        resources = ", ".join(unread.resource for unread in outside)
         yield ""
-        yield f"{_styled('not read', 'red', colour=options.colour)}: {unread.resource}: {plain(unread.reason)}"
-        yield f"  missing: {unread.missing}"
-        yield f"  hint: {unread.hint}"
+        yield from wrapped(f"{title}, as that needs more permissions: {resources}", options.width, 4)
+        yield from wrapped(f"  missing: {missing}", options.width, 4)
+        yield from wrapped("  hint: manifests/scanner grants all of it", options.width, 4)
+    for unread in report.unread:
+        if len(outside) < 2 or unread not in outside:
+            yield ""
+            yield f"{title}: {unread.resource}: {plain(unread.reason)}"
+            yield f"  missing: {unread.missing}"
+            yield f"  hint: {unread.hint}"
 
 
 def _exemptions(report: ScanReport, options: FormatOptions) -> Iterator[str]:

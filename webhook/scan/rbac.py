@@ -32,6 +32,7 @@ class Permission(FastStrEnum):
     WORKLOADS = "create workloads"
     WRITE = "write other objects"
     READ = "read other objects"
+    UNKNOWN = "unknown"
 
 
 class Grant(Struct, frozen=True, gc=False, rename="camel"):
@@ -45,21 +46,22 @@ class Grant(Struct, frozen=True, gc=False, rename="camel"):
         """A key that sorts grants, the most dangerous first.
 
         Those in the whole cluster come before those in namespaces, except the permission to read other objects: that
-        comes last.
+        comes last, and then what could not be read.
         """
         is_limited, rank = bool(self.namespaces), _SEVERITY[self.permission]
-        return (True, rank + is_limited) if self.permission is Permission.READ else (is_limited, rank)
+        return (True, rank + is_limited) if self.permission in _LAST else (is_limited, rank)
 
     @property
     def is_dangerous(self) -> bool:
         """Whether it allows more than to read or write other objects."""
-        return self.permission not in (Permission.WRITE, Permission.READ)
+        return self.permission not in (Permission.WRITE, *_LAST)
 
     def covers(self, other: "Grant") -> bool:
         """Return whether it applies wherever another grant does."""
         return not self.namespaces or (bool(other.namespaces) and {*other.namespaces} <= {*self.namespaces})
 
 
+_LAST = (Permission.READ, Permission.UNKNOWN)
 _SEVERITY = {permission: number for number, permission in enumerate(Permission)}
 NO_PERMISSIONS = (True, len(_SEVERITY) + 1)
 """The severity of an account without grants: less than any other."""
@@ -81,6 +83,17 @@ class AccountGrants(Struct, frozen=True, gc=False, rename="camel"):
         tuple[Grant, ...] | None,
         Meta(description="What RBAC allows, the most dangerous first; null if roles or bindings could not be read."),
     ]
+
+
+_EDIT = frozenset(Permission) - {Permission.EVERYTHING, Permission.UNKNOWN}
+_DEFAULT_ROLES = {
+    "cluster-admin": frozenset({Permission.EVERYTHING}),
+    "admin": _EDIT,
+    "edit": _EDIT,
+    "view": frozenset({Permission.READ}),
+}
+"""What ClusterRoles allow that every cluster has, for a scan that may not read ClusterRoles."""
+_NOT_READ = frozenset({Permission.UNKNOWN})
 
 
 class RbacSubject(Object, frozen=True):
@@ -132,9 +145,11 @@ class Permissions:
     """The permissions of all ServiceAccounts: add all roles and bindings, then ask for accounts.
 
     The permissions that Kubernetes grants to all accounts (`system:discovery` and similar ones) don't count.
+    `is_partial` says that only the roles and bindings of some namespaces could be read: the rest is unknown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_partial: bool = False) -> None:
+        self.is_partial = is_partial
         self._roles: dict[tuple[str, str], frozenset[Permission]] = {}
         self._bindings: dict[str, list[tuple[str, tuple[str, str]]]] = {}
         self._grants: dict[tuple[str, str], tuple[Grant, ...]] = {}
@@ -170,12 +185,20 @@ class Permissions:
         places: dict[Permission, set[str]] = {}
         for user in users:
             for where, role in self._bindings.get(user, ()):
-                for permission in self._roles.get(role, ()):
+                for permission in self._permissions_of(role):
                     places.setdefault(permission, set()).add(where)
+        if self.is_partial:
+            places[Permission.UNKNOWN] = {""}
         grants = (
             Grant(permission, () if "" in where else tuple(sorted(where))) for permission, where in places.items()
         )
         return tuple(sorted(_without_implied(grants), key=lambda grant: grant.severity))
+
+    def _permissions_of(self, role: tuple[str, str]) -> frozenset[Permission]:
+        found = self._roles.get(role)
+        if found is None and self.is_partial and not role[0]:
+            return _DEFAULT_ROLES.get(role[1], _NOT_READ)
+        return found or frozenset()
 
 
 def _without_implied(grants: Iterable[Grant]) -> list[Grant]:

@@ -111,7 +111,7 @@ def _secret(checklists: str, secret: LegacySecret) -> Row:
         name(secret.name),
         name(secret.account or "unknown"),
         _grants(secret.grants),
-        Cell(summary.last_use_text(secret).removeprefix("last used "), look="date"),
+        Cell(summary.last_use_text(secret).removeprefix("last used "), look="use"),
         Cell(", ".join(shown) or _NO_VALUE, look="state removable" if secret.removable else "state"),
         _lines(FindingLine("", "", line) for line in summary.reference_lines(secret)),
         Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _NO_VALUE, look="date"),
