@@ -81,10 +81,10 @@ class RefusedUseFinder:
         begin, end = entry.request_received_timestamp, entry.occurred
         if begin is None:
             return ""
-        found = [patch for patch in self._patches if begin <= patch.begin and patch.end <= end]
-        if not found:
+        matching = [patch for patch in self._patches if begin <= patch.begin and patch.end <= end]
+        if not matching:
             return ""
-        nearest = max(found, key=lambda patch: patch.end)
+        nearest = max(matching, key=lambda patch: patch.end)
         self._patches.remove(nearest)  # it was written for one request
         return nearest.secret
 

@@ -119,7 +119,7 @@ def read_logs(files: tuple[str, ...], summary: AuditSummary) -> None:
 
 def _print_unreadable(stats: ReadStats) -> None:
     unread = [("warning", stats.unreadable_lines), ("error", stats.unreadable_logs)]
-    for word, (where, reason) in ((word, each) for word, found in unread for each in found):
+    for word, (where, reason) in ((word, problem) for word, problems in unread for problem in problems):
         click.echo(f"{word}: {where}: {reason}", err=True)
     more = stats.unreadable - len(stats.unreadable_lines)
     if more:
@@ -137,10 +137,10 @@ def _open(path: str) -> BinaryIO:
 def _size(path: str) -> int:
     """Return the size of a regular file in bytes; 0 for anything else."""
     try:
-        found = Path(path).stat()
+        status = Path(path).stat()
     except OSError:
         return 0  # reported when it is read
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _progress(bytes_read: int, size: int, lines: int) -> str:

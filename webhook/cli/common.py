@@ -152,13 +152,13 @@ def connected(kubeconfig: Path | None, context: str | None) -> Iterator[Transpor
     from webhook.server.process_setup import private_folder  # noqa: PLC0415 - as above
 
     default = Path("~/.kube/config").expanduser()
-    found = kubeconfig or (default if default.exists() else None)
-    if found is None and context is not None:
+    file = kubeconfig or (default if default.exists() else None)
+    if file is None and context is not None:
         raise click.ClickException(f"--context needs a kubeconfig, and {default} does not exist; use --kubeconfig FILE")
-    if found is None and not in_cluster():
+    if file is None and not in_cluster():
         raise click.ClickException(f"no cluster: {default} does not exist and this is not a pod; use --kubeconfig FILE")
     with private_folder() as folder:
-        client = ApiClient(found, folder, context=context)
+        client = ApiClient(file, folder, context=context)
         client.load()
         yield client
 

@@ -113,8 +113,8 @@ def command(**flags: Any) -> None:
     backstop = flags.pop("backstop")
     options = ServeOptions(**flags)
     live, certificates, probe = _live_source(options), _certificate_source(options), _probe_source(options)
-    kept = _backstop(options, backstop)
-    run(replace(options, live=live, certificates=certificates, probe=probe, backstop=kept))
+    keeper = _backstop(options, backstop)
+    run(replace(options, live=live, certificates=certificates, probe=probe, backstop=keeper))
 
 
 def _live_source(options: ServeOptions) -> LiveSourceFactory | None:

@@ -36,9 +36,8 @@ class _ValidatingWebhook(msgspec.Struct, rename="camel"):
         """The namespaces in which it is called."""
         requirements = self.namespace_selector.requirements if self.namespace_selector else ()
         conditions = self.match_conditions or ()
-        return WebhookScope(
-            requirements, frozenset(name for one in conditions for name in names_in_condition(one.expression))
-        )
+        names = (name for condition in conditions for name in names_in_condition(condition.expression))
+        return WebhookScope(requirements, frozenset(names))
 
 
 class ValidatingConfiguration(ApiObject):
@@ -94,5 +93,5 @@ class PolicyObject(ConfigMap):
 
 def policy_object(namespace: str, name: str) -> Resource[PolicyObject]:
     """Return the policy's ConfigMap as a resource."""
-    found = config_map(namespace, name)
-    return Resource(found.name, found.path, PolicyObject, found.field_selector)
+    resource = config_map(namespace, name)
+    return Resource(resource.name, resource.path, PolicyObject, resource.field_selector)

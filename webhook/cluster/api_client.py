@@ -251,5 +251,5 @@ def _read(response: urllib3.BaseHTTPResponse) -> bytes:
 
 def _warning_text(header: str) -> str:
     """Return the text of a Warning header (RFC 9110 has its quoted strings): `299 - "text"`."""
-    found = _WARNING.fullmatch(header)
-    return re.sub(r"\\(.)", r"\1", found[1]) if found else header
+    match = _WARNING.fullmatch(header)
+    return re.sub(r"\\(.)", r"\1", match[1]) if match else header

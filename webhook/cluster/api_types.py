@@ -62,7 +62,10 @@ class LabelSelector(msgspec.Struct, rename="camel"):
         equal = (Requirement(key, "In", (value,)) for key, value in (self.match_labels or {}).items())
         return (
             *equal,
-            *(Requirement(one.key, one.operator, tuple(one.values or ())) for one in self.match_expressions or ()),
+            *(
+                Requirement(expression.key, expression.operator, tuple(expression.values or ()))
+                for expression in self.match_expressions or ()
+            ),
         )
 
 

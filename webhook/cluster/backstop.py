@@ -95,23 +95,23 @@ class BackstopState(NamedTuple):
 
 def backstop_state(transport: Transport) -> BackstopState:
     """Return the state of the exported objects. Needs only the right to list them. Raises `ApiError`."""
-    found = read_objects(transport)
-    if not found:
+    objects = read_objects(transport)
+    if not objects:
         return BackstopState(BackstopMode.OFF)
-    annotations = {key: one["metadata"].get("annotations") or {} for key, one in found.items()}
-    edited = [name for (kind, name), one in found.items() if spec_hash(one) != annotations[kind, name].get(SPEC_HASH)]
-    counts = [int(count) for one in annotations.values() if (count := one.get(COUNT, "")).isdecimal()]
+    annotations = {key: obj["metadata"].get("annotations") or {} for key, obj in objects.items()}
+    edited = [name for (kind, name), obj in objects.items() if spec_hash(obj) != annotations[kind, name].get(SPEC_HASH)]
+    counts = [int(count) for annotation in annotations.values() if (count := annotation.get(COUNT, "")).isdecimal()]
     return BackstopState(
-        BackstopMode.MAP if any(kind == MUTATING for kind, _ in found) else BackstopMode.VAP,
-        frozenset(one.get(POLICY, "") for one in annotations.values()),
+        BackstopMode.MAP if any(kind == MUTATING for kind, _ in objects) else BackstopMode.VAP,
+        frozenset(annotation.get(POLICY, "") for annotation in annotations.values()),
         tuple(dict.fromkeys(edited)),
-        max(0, max(counts, default=0) - len(found)),
+        max(0, max(counts, default=0) - len(objects)),
     )
 
 
 def read_objects(transport: Transport) -> dict[_Key, Object]:
     """Return the exported objects in the cluster. Raises `ApiError`."""
-    found: dict[_Key, Object] = {}
+    objects: dict[_Key, Object] = {}
     for kind in _KINDS:
         try:
             body = transport.get(_path(kind), {"labelSelector": _LABELS}, "application/json")
@@ -119,10 +119,10 @@ def read_objects(transport: Transport) -> dict[_Key, Object]:
             if error.status == NOT_FOUND:  # not served, so there are none
                 continue
             raise
-        for one in msgspec.json.decode(body)["items"]:
-            if one["metadata"]["name"].startswith(PREFIX):
-                found[kind, one["metadata"]["name"]] = {**one, "kind": kind}
-    return found
+        for obj in msgspec.json.decode(body)["items"]:
+            if obj["metadata"]["name"].startswith(PREFIX):
+                objects[kind, obj["metadata"]["name"]] = {**obj, "kind": kind}
+    return objects
 
 
 class Backstop:
@@ -196,11 +196,11 @@ class Backstop:
         Raises `ApiError`, also if the API server does not serve a kind that is needed: then nothing is written. Raises
         `PolicyTooLargeError` if the policy cannot be compiled.
         """
-        wanted = {} if self._mode is BackstopMode.OFF else {_key(one): one for one in self._compile(snapshot)}
+        wanted = {} if self._mode is BackstopMode.OFF else {_key(obj): obj for obj in self._compile(snapshot)}
         live = read_objects(self._transport)
-        changed = [one for key, one in wanted.items() if not _is_same(one, live.get(key))]
-        for one in changed:
-            self._apply(one, live.get(_key(one)))
+        changed = [obj for key, obj in wanted.items() if not _is_same(obj, live.get(key))]
+        for obj in changed:
+            self._apply(obj, live.get(_key(obj)))
         stale = [key for key in reversed(live) if key not in wanted]  # bindings before their policies
         for kind, name in stale:
             self._delete(f"{_path(kind)}/{name}")
@@ -276,8 +276,8 @@ def _not_served(kind: str) -> ApiError:
     return ApiError(NOT_FOUND, reason)
 
 
-def _key(one: Mapping[str, Any]) -> _Key:
-    return one["kind"], one["metadata"]["name"]
+def _key(obj: Mapping[str, Any]) -> _Key:
+    return obj["kind"], obj["metadata"]["name"]
 
 
 def _path(kind: str) -> str:

@@ -101,7 +101,7 @@ class _Loader(KubeConfigLoader):
 
     def _write_file(self, status: Mapping[str, Any], key: str) -> str:
         """Write a text that a plugin has printed to a private file, and return its path."""
-        found: Any = FileOrData(  # type: ignore[no-untyped-call]
+        content: Any = FileOrData(  # type: ignore[no-untyped-call]
             status, None, key, base64_file_content=False, temp_file_path=self._temp_file_path
         )
-        return str(found.as_file())
+        return str(content.as_file())

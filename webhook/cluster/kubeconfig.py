@@ -38,7 +38,9 @@ def find_context(paths: Path, name: str | None) -> str:
     files = {path: _load(path) for path in names if path.exists() or len(names) == 1}
     if not files:
         raise ApiError(0, f"{paths}: no such file or directory")
-    context = name or next((found["current-context"] for found in files.values() if found.get("current-context")), "")
+    context = name or next(
+        (config["current-context"] for config in files.values() if config.get("current-context")), ""
+    )
     contexts = dict(_entries(files, "contexts"))
     if not context:
         hint = f"use --context with one of {listing(contexts)}" if contexts else "it has no contexts"
@@ -53,28 +55,28 @@ def find_context(paths: Path, name: str | None) -> str:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ApiError(0, f"{path}: {failure_text(error)}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ApiError(0, f"{path}{line}: error loading config file: it is not valid YAML") from None
-    if found is None:
+    if config is None:
         return {}
-    if not isinstance(found, dict) or found.get("kind", "Config") != "Config":
+    if not isinstance(config, dict) or config.get("kind", "Config") != "Config":
         raise ApiError(0, f"{path}: error loading config file: it is not a kubeconfig")
     for key in _LISTS:
-        entries = found.get(key) or []
+        entries = config.get(key) or []
         if not isinstance(entries, list) or not all(isinstance(entry, dict) and "name" in entry for entry in entries):
             raise ApiError(0, f"{path}: error loading config file: {key} is not a list of entries with names")
-    return found
+    return config
 
 
 def _entries(files: Mapping[Path, Mapping[str, Any]], key: str) -> Iterator[tuple[str, _Entry]]:
     """Yield the entries of a list in all files by name, those of the first file last."""
-    for path, found in reversed([*files.items()]):
-        for entry in found.get(key) or []:
+    for path, config in reversed([*files.items()]):
+        for entry in config.get(key) or []:
             value = entry.get(key.removesuffix("s"))
             yield str(entry["name"]), _Entry(path, value if isinstance(value, dict) else {})
 
@@ -119,7 +121,7 @@ def _check_data(where: str, data: Any) -> None:
 def _check_plugin(where: str, folder: Path, plugin: Mapping[str, Any]) -> None:
     """Check that a credential plugin is installed; a relative path in its name is relative to the kubeconfig."""
     command = str(plugin.get("command") or "")
-    found = shutil.which(str(folder / command) if os.sep in command else command) if command else None
-    if not found:
+    program = shutil.which(str(folder / command) if os.sep in command else command) if command else None
+    if not program:
         hint = " ".join(str(plugin.get("installHint") or "").split())
         raise ApiError(0, f"{where}: exec: executable {command or '(none)'} not found{f'; {hint}' if hint else ''}")

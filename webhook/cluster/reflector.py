@@ -225,12 +225,12 @@ class Reflector(Generic[T]):
                 status = self._status.decode(event.object)
                 end = ApiError(status.code, status.message)
                 break
-            found = self._object.decode(event.object)
+            obj = self._object.decode(event.object)
             if self._resource.metadata_only:
-                require_kind(found.kind, PARTIAL)
-            version = found.metadata.resource_version
+                require_kind(obj.kind, PARTIAL)
+            version = obj.metadata.resource_version
             if event.type != "BOOKMARK":
-                changes.append(ObjectChange(found, event.type == "DELETED"))
+                changes.append(ObjectChange(obj, event.type == "DELETED"))
         if changes:
             self._store.apply(changes)
         if version:

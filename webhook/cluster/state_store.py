@@ -34,7 +34,7 @@ class StateStore:
         self.secrets = SecretStore(
             lambda tokens, disabled: self._update(legacy_tokens=tokens, disabled_tokens=disabled)
         )
-        self.namespaces = NamespaceStore(lambda found: self._update(namespaces=found))
+        self.namespaces = NamespaceStore(lambda known: self._update(namespaces=known))
 
     def _update(self, **part: Mapping[str, Mapping[str, str]] | Mapping[str, Labels] | int) -> None:
         with self._lock:  # each store has a thread
@@ -124,7 +124,7 @@ class NamespaceStore:
             namespace.metadata.name: None if deleted else labels(namespace.metadata.labels)
             for namespace, deleted in changes
         }
-        if updates := {name: found for name, found in latest.items() if self._known.get(name) != found}:
+        if updates := {name: value for name, value in latest.items() if self._known.get(name) != value}:
             self._set(_updated(self._known, updates))
 
     def _set(self, known: Mapping[str, Labels]) -> None:

@@ -201,8 +201,8 @@ def manifest_request(
     subject.
     """
     kind = find_kind(group_kind, workloads)
-    found, _, problem, field = _read_object(kind, raw) if kind else (None, None, "", "")
-    meta = found.metadata if found is not None else None
+    obj, _, problem, field = _read_object(kind, raw) if kind else (None, None, "", "")
+    meta = obj.metadata if obj is not None else None
     return AdmissionRequest(
         phase=Phase.CHECK,
         uid=uid,
@@ -211,8 +211,8 @@ def manifest_request(
         namespace="" if kind and kind.subject in CLUSTER_SCOPED else namespace,
         name=(meta and (meta.name or meta.generate_name)) or "",
         subject=kind.subject if kind else None,
-        object=found,
-        template_pointer=_template_pointer(kind, found),
+        object=obj,
+        template_pointer=_template_pointer(kind, obj),
         problem=problem,
         problem_field=field,
     )
@@ -260,10 +260,10 @@ def _request(
 ) -> AdmissionRequest:
     kind = _kind_of(request, workloads)
     user = request.user_info or _NO_USER
-    found = old = None
+    obj = old = None
     problem = field = ""
     if kind:
-        found, old, problem, field = request.read(kind)
+        obj, old, problem, field = request.read(kind)
     return AdmissionRequest(
         phase,
         request.uid or "",
@@ -274,9 +274,9 @@ def _request(
         kind.subject if kind else None,
         user.username or "",
         user.groups or (),
-        found,
+        obj,
         old,
-        _template_pointer(kind, found),
+        _template_pointer(kind, obj),
         bool(request.dry_run),
         problem,
         field,

@@ -58,15 +58,15 @@ def read_custom_workload(raw: bytes | msgspec.Raw, pointers: Pointers) -> Custom
 
     Raises `msgspec.DecodeError` if the object or its template has another form.
     """
-    found = ObjectWithMeta()
+    obj = ObjectWithMeta()
     for pointer in pointers:
         decoder, depth = _decoder(pointer)
-        found = value = decoder.decode(raw)
+        obj = value = decoder.decode(raw)
         for _ in range(depth):
             value = value and value.below
         if value is not None:
-            return CustomWorkload(found.metadata, pointer, value)
-    return CustomWorkload(found.metadata, " or ".join(pointers))
+            return CustomWorkload(obj.metadata, pointer, value)
+    return CustomWorkload(obj.metadata, " or ".join(pointers))
 
 
 @lru_cache(maxsize=256)

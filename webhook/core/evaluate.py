@@ -96,7 +96,7 @@ def policy_independent_decision(request: AdmissionRequest, own_namespace: str, n
     It is about objects to which no rule applies, requests of Kubernetes itself, and a policy's own ConfigMap.
     `own_namespace` is the namespace that tokenguard is installed in, `now` is aware.
     """
-    subject, found = request.subject, request.object
+    subject, obj = request.subject, request.object
     if subject is None:
         note = f"no rule applies to {request.operation} of {request.resource}"
         return None if request.problem else _not_evaluated(note)
@@ -107,9 +107,9 @@ def policy_independent_decision(request: AdmissionRequest, own_namespace: str, n
     reason = exclusion_reason(request, own_namespace)
     if reason is not None:
         return Decision(Outcome.ALLOWED, note=reason, coverage=Coverage.EXCLUDED)
-    if isinstance(found, CustomWorkload) and found.given_template is None:
+    if isinstance(obj, CustomWorkload) and obj.given_template is None:
         # an Argo Rollout may refer to a Deployment instead
-        return _not_evaluated(f"it has no pod template at {found.template_pointer}")
+        return _not_evaluated(f"it has no pod template at {obj.template_pointer}")
     return None
 
 

@@ -70,19 +70,19 @@ class Index(Generic[T]):
         return index
 
     def _add(self, patterns: Sequence[str], item: T) -> None:
-        place = self._count
+        position = self._count
         self._count += 1
         if not patterns:
-            self._always.append((place, item))
+            self._always.append((position, item))
         for pattern in patterns:
             start, star, rest = pattern.partition("*")
             end = rest.rpartition("*")[2]
             if not star:
-                self._exact.setdefault(pattern, []).append((place, item))
+                self._exact.setdefault(pattern, []).append((position, item))
             elif len(start) >= len(end):
-                self._starts.setdefault(start, []).append((place, item, pattern))
+                self._starts.setdefault(start, []).append((position, item, pattern))
             else:
-                self._ends.setdefault(end, []).append((place, item, pattern))
+                self._ends.setdefault(end, []).append((position, item, pattern))
 
     @cached_property
     def _lengths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -98,20 +98,20 @@ class Index(Generic[T]):
 
     def find(self, *names: str) -> Iterator[T]:
         """Yield the items with a pattern that matches any of the names, each once, in the order of the index."""
-        found: list[Iterable[tuple[int, T]]] = [self._always] if self._always else []
+        matches: list[Iterable[tuple[int, T]]] = [self._always] if self._always else []
         for name in names:
             if exact := self._exact.get(name):
-                found.append(exact)
-            found += [_matching(globs, name) for globs in self._globs(name)]
+                matches.append(exact)
+            matches += [_matching(globs, name) for globs in self._globs(name)]
         last = -1
-        for place, item in found[0] if len(found) == 1 else merge(*found, key=itemgetter(0)):
-            if place != last:
+        for position, item in matches[0] if len(matches) == 1 else merge(*matches, key=itemgetter(0)):
+            if position != last:
                 yield item
-            last = place
+            last = position
 
 
 def _matching(globs: Iterable[tuple[int, T, str]], name: str) -> Iterator[tuple[int, T]]:
-    return ((place, item) for place, item, pattern in globs if glob_matches(pattern, name))
+    return ((position, item) for position, item, pattern in globs if glob_matches(pattern, name))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ _EXCLUDED = re.compile(r"!\(request\.namespace in '([a-z0-9,-]*)'\.split\(','\)\
 
 def names_in_condition(expression: str) -> frozenset[str]:
     """Return the namespaces that a matchCondition of a webhook excludes by name."""
-    found = _EXCLUDED.fullmatch(expression)
-    return frozenset(filter(None, found[1].split(","))) if found else frozenset()
+    match = _EXCLUDED.fullmatch(expression)
+    return frozenset(filter(None, match[1].split(","))) if match else frozenset()
 
 
 class Requirement(NamedTuple):

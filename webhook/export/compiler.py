@@ -49,7 +49,7 @@ class Export:
     @property
     def kubernetes(self) -> str:
         """The first version of Kubernetes that serves the objects."""
-        return KUBERNETES[MUTATING if any(one["kind"] == MUTATING for one in self.objects) else VALIDATING]
+        return KUBERNETES[MUTATING if any(obj["kind"] == MUTATING for obj in self.objects) else VALIDATING]
 
 
 def compile_policy(
@@ -73,17 +73,17 @@ def compile_policy(
     gaps = {rule.rule: [f"{rule.rule}: {gap}" for gap in rule.gaps] for rule in rules}
     everywhere = [_NO_WORKLOADS, *(gap for rule in rules if not rule.checks for gap in gaps[rule.rule])]
     objects = [
-        found
+        obj
         for rule in rules
         for action in _ACTIONS
-        for found in _validating(given, rule, action, [*gaps[rule.rule], *everywhere])
+        for obj in _validating(given, rule, action, [*gaps[rule.rule], *everywhere])
     ]
     if patched:
         objects = [*_mutating(given, everywhere), *objects]
-    for found in objects:
-        _check_size(found)
-        hashes = {SPEC_HASH: spec_hash(found), COUNT: str(len(objects))}
-        found["metadata"] = {**found["metadata"], "annotations": {**found["metadata"]["annotations"], **hashes}}
+    for obj in objects:
+        _check_size(obj)
+        hashes = {SPEC_HASH: spec_hash(obj), COUNT: str(len(objects))}
+        obj["metadata"] = {**obj["metadata"], "annotations": {**obj["metadata"]["annotations"], **hashes}}
     every_gap = [_NO_WORKLOADS, *(gap for rule in rules for gap in gaps[rule.rule])]
     return Export(objects, every_gap)
 
@@ -107,10 +107,10 @@ def _validating(given: CompilerInput, rule: ExportedRule, action: Action, gaps: 
             name = f"found{number}" if variant == 0 else f"found{number}_{variant}"
             where = given.scopes.where(scopes)
             variables.append((name, lines if where == cel.TRUE else f"{where} ? ({lines}) : {cel.NO_LINES}"))
-            found = f"variables.{name}"
+            expression = f"variables.{name}"
             if exempt != cel.FALSE:
-                found = f"({found}.size() == 0 || {exempt} ? {cel.NO_LINES} : {found})"
-            findings.append(found)
+                expression = f"({expression}.size() == 0 || {exempt} ? {cel.NO_LINES} : {expression})"
+            findings.append(expression)
     if not findings:
         return []
     joined = findings[0] if len(findings) == 1 else _joined(findings)
@@ -172,14 +172,14 @@ def _matched(given: CompilerInput, subject: Subject) -> Object:
     return constraints(subject, given.excluded, given.webhooks.of(subject))
 
 
-def _check_size(found: Object) -> None:
-    name, size = found["metadata"]["name"], len(json.dumps(found, ensure_ascii=False).encode())
+def _check_size(obj: Object) -> None:
+    name, size = obj["metadata"]["name"], len(json.dumps(obj, ensure_ascii=False).encode())
     if size > MAX_OBJECT:
-        raise PolicyTooLargeError(f"{TOO_LARGE}: {found['kind']} {name} has {size} bytes, exceeding {MAX_OBJECT}")
-    for expression in _expressions(found["spec"]):
+        raise PolicyTooLargeError(f"{TOO_LARGE}: {obj['kind']} {name} has {size} bytes, exceeding {MAX_OBJECT}")
+    for expression in _expressions(obj["spec"]):
         if len(expression) > MAX_EXPRESSION:
             raise PolicyTooLargeError(
-                f"{TOO_LARGE}: an expression of {found['kind']} {name} has"
+                f"{TOO_LARGE}: an expression of {obj['kind']} {name} has"
                 f" {len(expression)} characters, exceeding {MAX_EXPRESSION}"
             )
 

@@ -55,7 +55,7 @@ def _request_checks(given: CompilerInput) -> Iterator[ExportedCheck]:
         (inject.NOT_FOR_POD, inject.REMOVE, f"name in {known}" if injections else cel.FALSE),
         (
             inject.DOES_NOT_EXIST,
-            inject.policy_has([one.name for one in injections]),
+            inject.policy_has([injection.name for injection in injections]),
             f"!(name in {known})" if injections else cel.TRUE,
         ),
     ):

@@ -63,9 +63,9 @@ Object = dict[str, Any]
 Variables = Sequence[tuple[str, str]]
 
 
-def spec_hash(found: Mapping[str, Any]) -> str:
+def spec_hash(obj: Mapping[str, Any]) -> str:
     """Return the SHA-256 of an object's spec."""
-    return hashlib.sha256(json.dumps(found["spec"], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(obj["spec"], sort_keys=True).encode()).hexdigest()
 
 
 class PolicyTooLargeError(UserError):

@@ -145,12 +145,15 @@ def injection_variables(given: CompilerInput) -> Variables:
         yield f"selected{number}", is_selected(injection)
         audience, path = cel.string(injection.audience), cel.string(injection.path)
         token = f"{IS_TOKEN} && {AUDIENCE} == {audience} && {TOKEN}.path == {path}"
-        one = (
+        conditions = (
             f"volume.name == {cel.string(injection.volume)}",
             f"{SOURCES}.size() == 1",
             f"{SOURCES}.all(source, {token})",
         )
-        yield f"injected{number}", f"variables.selected{number} && variables.volumes.exists(volume, {cel.all_of(one)})"
+        yield (
+            f"injected{number}",
+            f"variables.selected{number} && variables.volumes.exists(volume, {cel.all_of(conditions)})",
+        )
     names = ", ".join(
         f"variables.injected{number} ? {cel.string(injection.volume)} : ''"
         for number, injection in enumerate(injections)

@@ -168,7 +168,7 @@ def _audience(given: CompilerInput) -> ExportedRule:
     checks += [_not_allowed(given, settings, scope) for scope, settings in every if settings.tokens.audiences.allowed]
     variables = (*pods.pod_variables(), *pods.token_variables(), *pods.injection_variables(given))
     rule = token_audience.RULE.name
-    has_default = any(one.tokens.audiences.default for _, one in every)
+    has_default = any(settings.tokens.audiences.default for _, settings in every)
     gap = "partly expressed: nothing adds the default audience, so a pod with a token that names none is denied"
     gaps = given.unpatched(rule, {gap: (Action.PATCH,)} if has_default else {})
     return ExportedRule(rule, Subject.POD, checks, variables, gaps)

@@ -27,7 +27,9 @@ class Scopes:
 
     def enforces(self, rule: str, *actions: Action) -> bool:
         """Return whether anything but a warning or a record follows from one of the actions of a rule."""
-        return any(one.mode is Mode.ENFORCE and one.rules[rule] in actions for one in self.settings.values())
+        return any(
+            settings.mode is Mode.ENFORCE and settings.rules[rule] in actions for settings in self.settings.values()
+        )
 
     def variables(self) -> Variables:
         """Yield the variable with the number of the request's scope: of the first override that matches."""
@@ -59,8 +61,8 @@ class Scopes:
 
         `accounts` are the ServiceAccounts that all must be exempt; None if CEL cannot know them.
         """
-        found = [exemption for exemption in self._exemptions if rule in exemption.rules]
-        return cel.any_of(_covers(exemption, accounts) for exemption in found)
+        exemptions = [exemption for exemption in self._exemptions if rule in exemption.rules]
+        return cel.any_of(_covers(exemption, accounts) for exemption in exemptions)
 
 
 NOW = "timestamp(object.metadata.creationTimestamp)"

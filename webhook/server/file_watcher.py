@@ -59,13 +59,13 @@ class WatchedFiles:
 
     def check(self) -> None:
         """Read and use the files if they have changed since the last check."""
-        found = _fingerprint(*self.paths)
-        if found == self._seen:
+        fingerprint = _fingerprint(*self.paths)
+        if fingerprint == self._seen:
             return
-        self._seen = found
+        self._seen = fingerprint
         try:
             contents = [path.read_bytes() for path in self.paths]
-            if _fingerprint(*self.paths) != found:  # one may be old and another new
+            if _fingerprint(*self.paths) != fingerprint:  # one may be old and another new
                 self._seen = None
                 return
             stored = self.use(*contents)

@@ -92,7 +92,7 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
         own_namespace=options.own_namespace, probe_namespace=options.probe_namespace,
     )  # fmt: skip
     probe = options.probe and options.probe(
-        lambda: (found.policy, found.cluster) if (found := state.snapshot) else None,
+        lambda: (snapshot.policy, snapshot.cluster) if (snapshot := state.snapshot) else None,
         metrics.count_probe, folder,
     )  # fmt: skip
     backstop = options.backstop and options.backstop(lambda: state.snapshot, state.set_backstop_in_sync, folder)

@@ -150,10 +150,10 @@ def _decoded(text: bytes) -> tuple[dict[str, Any], bytes]:
     if (parts := text.count(b".") + 1) != _PARTS:
         raise TokenFormatError(f"it has {counted(parts, 'part')} instead of {_PARTS}")
     try:
-        found = PyJWS().decode_complete(text, options={"verify_signature": False})
+        decoded = PyJWS().decode_complete(text, options={"verify_signature": False})
     except InvalidTokenError as error:
         raise TokenFormatError(quote(str(error))[1:-1]) from None
-    return found["header"], found["payload"]
+    return decoded["header"], decoded["payload"]
 
 
 def _is_base64_of_token(text: bytes) -> bool:

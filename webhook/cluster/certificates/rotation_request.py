@@ -38,7 +38,7 @@ def rotate(transport: Transport, secret: TlsSecret, *, ca: bool) -> StartedRotat
             "a rotation of the CA is in progress; its new certificate follows when every API server trusts the new CA"
         )
     step = start_rotation(stored, now, ca=ca)
-    if not secret.write(transport, step.stored, status.found.version):
+    if not secret.write(transport, step.stored, status.current.version):
         raise RotationError(f"{secret} changed at the same time; nothing was done, try again")
     is_replaced = step.stored.bundle != stored.bundle
     return StartedRotation(f"{secret}: {step.reason}", frozenset(ca.fingerprint for ca in stored.cas if is_replaced))
@@ -47,7 +47,7 @@ def rotate(transport: Transport, secret: TlsSecret, *, ca: bool) -> StartedRotat
 def _refusal_reason(status: CertificateStatus) -> str:
     """Return why tokenguard cannot sign a replacement, or ''."""
     stored, serving = status.stored, status.stored.serving
-    if not status.found.version:
+    if not status.current.version:
         return f"does not exist: {_CREATE}"
     if not stored.certificate:
         return f"contains no certificate: {_CREATE}"

@@ -49,14 +49,14 @@ class CertificateStatus:
     """
 
     secret: TlsSecret
-    found: SecretVersion
+    current: SecretVersion
     configurations: tuple[WebhookConfiguration, ...]
     endpoints: Mapping[str, int | ApiError] = field(default_factory=dict)
 
     @property
     def stored(self) -> StoredCertificates:
         """The content of the Secret."""
-        return self.found.stored
+        return self.current.stored
 
     @property
     def pending_step(self) -> str:
@@ -161,7 +161,9 @@ def _ready_pods(transport: Transport, namespace: str, service: str) -> int | Api
         if error.unreachable or error.status == UNAUTHORIZED:
             raise
         return error
-    endpoints = {tuple(endpoint.addresses): endpoint for found in slices for endpoint in found.endpoints or ()}
+    endpoints = {
+        tuple(endpoint.addresses): endpoint for endpoint_slice in slices for endpoint in endpoint_slice.endpoints or ()
+    }
     return sum(endpoint.conditions.ready is not False for endpoint in endpoints.values())
 
 
