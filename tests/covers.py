@@ -39,16 +39,16 @@ def other_names() -> set[str]:
 
 def covered() -> dict[str, list[str]]:
     """Return the names that tests cover, each with its tests."""
-    found = defaultdict(list)
+    tests_by_row = defaultdict(list)
     for file in sorted((CHECKOUT / "tests").rglob("*.py")):
         for test, names in _in_module(file):
             for name in names:
-                found[name].append(f"{file.relative_to(CHECKOUT)}::{test}")
+                tests_by_row[name].append(f"{file.relative_to(CHECKOUT)}::{test}")
     for file in sorted((CHECKOUT / "tests/cases").glob("*.yaml")):
         for case in yaml.safe_load_all(file.read_text()):
             for name in (case or {}).get("x-covers", ()):
-                found[name].append(f"{file.relative_to(CHECKOUT)}: {case['case']}")
-    return found
+                tests_by_row[name].append(f"{file.relative_to(CHECKOUT)}: {case['case']}")
+    return tests_by_row
 
 
 def _in_module(file: Path) -> Iterator[tuple[str, list[str]]]:

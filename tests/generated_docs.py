@@ -76,14 +76,14 @@ def commands(command: click.Command = main, parent: click.Context | None = None)
 
 def variables() -> dict[str, dict[str, list[str]]]:
     """Return the commands that read each environment variable, by the variable and the option or argument."""
-    found: dict[str, dict[str, list[str]]] = {}
+    calls_by_option: dict[str, dict[str, list[str]]] = {}
     for context in commands():
         for param in context.command.params:
             option = max(param.opts, key=len) if isinstance(param, click.Option) else param.make_metavar(context)
             for name in environment_variables(param, context):
-                calls = found.setdefault(name, {}).setdefault(option, [])
+                calls = calls_by_option.setdefault(name, {}).setdefault(option, [])
                 calls.append(context.command_path.removeprefix("tokenguard "))
-    return dict(sorted(found.items()))
+    return dict(sorted(calls_by_option.items()))
 
 
 def cli_page() -> str:
@@ -101,7 +101,7 @@ def pages() -> dict[str, str]:
     """Return every generated page: its path and its text."""
     readme = (CHECKOUT / "README.md").read_text()
     return {
-        "README.md": TABLE.sub(lambda found: found[1] + rules_table() + found[2], readme),
+        "README.md": TABLE.sub(lambda match: match[1] + rules_table() + match[2], readme),
         "docs/cli.md": cli_page(),
         "docs/rules.md": rules_page(),
     }

@@ -109,7 +109,7 @@ class Server:
         text = self.request("GET", "/metrics").body.decode()
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
         samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", text, re.MULTILINE)
-        return sum(float(value) for found, value in samples if wanted <= set(found.split(",")))
+        return sum(float(value) for own, value in samples if wanted <= set(own.split(",")))
 
     def replace_worker(self) -> None:
         """Kill the worker, and wait until there is another."""
@@ -173,10 +173,10 @@ def patch_of(response: dict[str, Any]) -> list[dict[str, Any]]:
 def eventually(probe: Callable[[], T], *, patience: float = PATIENCE) -> T:
     """Return what `probe` returns as soon as it is true; fail where it never is."""
     deadline = time.monotonic() + patience
-    while not (found := probe()):
+    while not (result := probe()):
         assert time.monotonic() < deadline, f"never came true: {probe}"
         time.sleep(0.02)
-    return found
+    return result
 
 
 @contextlib.contextmanager

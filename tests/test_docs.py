@@ -151,12 +151,10 @@ def test_metrics_page_has_the_limits_of_labels() -> None:
 
 
 POLICIES = [
-    found
-    for page in PAGES.values()
-    for found in re.findall(r"```yaml\n(apiVersion: tokenguard.*?)```", page, re.DOTALL)
+    text for page in PAGES.values() for text in re.findall(r"```yaml\n(apiVersion: tokenguard.*?)```", page, re.DOTALL)
 ]
 KEYS = "rules|tokens|apiServerToken|inject|overrides|exemptions"
-PARTS = [found for page in PAGES.values() for found in re.findall(rf"```yaml\n((?:{KEYS}):.*?)```", page, re.DOTALL)]
+PARTS = [text for page in PAGES.values() for text in re.findall(rf"```yaml\n((?:{KEYS}):.*?)```", page, re.DOTALL)]
 
 
 @pytest.mark.parametrize("document", [*POLICIES, *(HEAD + part for part in PARTS)])

@@ -108,9 +108,9 @@ def growth(act) -> int:
 
 
 def policy(text: str = POLICY) -> Policy:
-    found = read_policy(text.encode())
-    assert isinstance(found, Policy)
-    return found
+    parsed = read_policy(text.encode())
+    assert isinstance(parsed, Policy)
+    return parsed
 
 
 def longest(number: int, length: int) -> str:
@@ -128,13 +128,13 @@ def test_retained_collections_are_in_the_table() -> None:
 
 
 def test_everything_in_the_table_and_excused_exists() -> None:
-    found = retained_collections.find_collections()
-    held_otherwise = {name for name in WHERE if name not in found}
+    collections = retained_collections.find_collections()
+    held_otherwise = {name for name in WHERE if name not in collections}
     for name in held_otherwise:
         file, _, attribute = name.partition("::")
         words = attribute.split(".")
         assert all(re.search(rf"\b{word}\b", (CHECKOUT / file).read_text()) for word in words), name
-    assert [name for name in (*OF_A_SHORT_LIFE, *FIXED) if not any(item.startswith(name) for item in found)] == []
+    assert [name for name in (*OF_A_SHORT_LIFE, *FIXED) if not any(item.startswith(name) for item in collections)] == []
 
 
 def test_memory_bounds_list_the_rows_of_the_page() -> None:
@@ -289,8 +289,8 @@ def test_metrics_with_every_label_value_stay_bounded() -> None:
             metrics.count_review(request(longest(number, 63)), Decision(Outcome.DENIED, findings, (), exempt), 0.001)
         for number in itertools.count():
             audience = f"{WIDEST}{number}".ljust(MAX_AUDIENCE_LENGTH, "a") if number % 2 else longest(number, 63)
-            found = Violation("/spec", "is wrong", token=MountedToken(audience, 600 + (number << 18)))
-            patched = [Finding(rule, Action.PATCH, Action.PATCH, found) for rule in ("inject", "token-expiration")]
+            violation = Violation("/spec", "is wrong", token=MountedToken(audience, 600 + (number << 18)))
+            patched = [Finding(rule, Action.PATCH, Action.PATCH, violation) for rule in ("inject", "token-expiration")]
             metrics.count_review(request(longest(number, 63)), Decision(Outcome.PATCHED, tuple(patched)), 0.001)
             if number > 2 * MAX_CACHED and len(metrics._findings) >= MAX_CACHED - 1:
                 break
@@ -325,10 +325,10 @@ def test_reasons_for_not_being_ready_stay_bounded() -> None:
     state = State()
 
     def fill() -> None:
-        found = read_policy((HEAD + "".join(f"k{WIDEST * 1000}{n}: {'v' * 1000}\n" for n in range(30))).encode())
-        assert not isinstance(found, Policy)
+        errors = read_policy((HEAD + "".join(f"k{WIDEST * 1000}{n}: {'v' * 1000}\n" for n in range(30))).encode())
+        assert not isinstance(errors, Policy)
         for number in range(100):
-            state.set_not_ready("policy", f"policy not loaded: ConfigMap {'n' * 63}/{'c' * 253} {number}: {found[0]}")
+            state.set_not_ready("policy", f"policy not loaded: ConfigMap {'n' * 63}/{'c' * 253} {number}: {errors[0]}")
 
     assert growth(fill) < bound("webhook/server/state.py::State.not_ready_reasons")
 

@@ -14,12 +14,12 @@ LEGACY = "legacy-token-reference: reject"
 
 
 def counted(*lines: bytes, most: int = 20_000):
-    found = []
-    pairs = Correlator(found.append, most)
+    deferred = []
+    pairs = Correlator(deferred.append, most)
     for line in lines:
         pairs.add(parse_record(decode_entry(line)))
     pairs.flush()
-    return found
+    return deferred
 
 
 def test_patched_then_denied_counts_as_denied():
@@ -96,10 +96,10 @@ def test_many_pods_of_one_controller_count_individually():
 
 def test_number_of_pending_records_is_limited():
     lines = [mutate(0, INJECTED, name=f"app-{at}") for at in range(50)]
-    found = []
-    pairs = Correlator(found.append, 10)
+    deferred = []
+    pairs = Correlator(deferred.append, 10)
     for line in lines:
         pairs.add(parse_record(decode_entry(line)))
-    assert (len(found), len(pairs)) == (40, 10)
+    assert (len(deferred), len(pairs)) == (40, 10)
     pairs.flush()
-    assert (len(found), len(pairs)) == (50, 0)
+    assert (len(deferred), len(pairs)) == (50, 0)

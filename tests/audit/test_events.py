@@ -47,9 +47,9 @@ REASONS = ["PLAT-1", "old; inject: not this (until Friday)", "a: b; c", ""]
 def test_parse_exemptions_separates_reasons_of_any_form():
     for reason in REASONS:
         said = "; ".join(f"{rule}: {Exemption((rule,), reason, None)}" for rule in ("inject", "token-subpath"))
-        found = parse_exemptions(said)
-        assert found[-1] == ("token-subpath", f"{reason} (until never)")
-        assert [rule for rule, _ in found].count("token-subpath") == 1
+        exemptions = parse_exemptions(said)
+        assert exemptions[-1] == ("token-subpath", f"{reason} (until never)")
+        assert [rule for rule, _ in exemptions].count("token-subpath") == 1
     assert parse_exemptions("") == ()
 
 

@@ -9,8 +9,8 @@ from webhook.audit.summary import AuditSummary
 
 def find(*lines: bytes) -> list[tuple[str, str, str]]:
     finder = RefusedUseFinder()
-    found = [use for line in lines for use in finder.find(decode_entry(line))]
-    return [(use.secret, use.address, use.client) for use in found]
+    uses = [use for line in lines for use in finder.find(decode_entry(line))]
+    return [(use.secret, use.address, use.client) for use in uses]
 
 
 def test_refused_use_is_found_by_the_label_written_meanwhile() -> None:

@@ -77,10 +77,10 @@ ALL = LINES | {
 @pytest.mark.parametrize("pack", [str.encode, lambda text: gzip.compress(text.encode())], ids=["plain", "gzip"])
 @pytest.mark.parametrize("text", ALL.values(), ids=ALL)
 def test_every_wrapped_entry_is_found(text, pack):
-    found = summarized("-", stdin=pack(text), status=1)
-    assert found["lines"] == {"tokenguard": 0, "apiServer": 2, "other": 0, "unreadable": 0}
-    [stale] = found["staleTokens"]["rows"]
-    [legacy] = found["legacyTokens"]["rows"]
+    summary = summarized("-", stdin=pack(text), status=1)
+    assert summary["lines"] == {"tokenguard": 0, "apiServer": 2, "other": 0, "unreadable": 0}
+    [stale] = summary["staleTokens"]["rows"]
+    [legacy] = summary["legacyTokens"]["rows"]
     assert (stale["account"], legacy["account"]) == ("shop/app", "ci/jenkins")
 
 
@@ -89,8 +89,8 @@ def test_every_wrapped_entry_is_found(text, pack):
 def test_entries_do_not_depend_on_chunks(monkeypatch, text, longest):
     monkeypatch.setattr("webhook.audit.line_reader.CHUNK_SIZE", 97)
     monkeypatch.setattr("webhook.audit.line_reader.MAX_LINE", longest)
-    found = [line for _, line in record_reader.read_records(io.BytesIO(text.encode()))]
-    assert len([line for line in found if line.is_event]) == 2
+    entries = [line for _, line in record_reader.read_records(io.BytesIO(text.encode()))]
+    assert len([line for line in entries if line.is_event]) == 2
 
 
 def test_utf_16_with_byte_order_mark_is_read(tmp_path):
@@ -115,8 +115,8 @@ def test_log_entry_names_user_object_and_client():
 def test_log_entry_resource_name_is_parsed(name, about):
     entry = LOG_ENTRY | {"protoPayload": LOG_ENTRY["protoPayload"] | {"resourceName": name}}
     [(_, line)] = record_reader.read_records(io.BytesIO(json.dumps(entry).encode()))
-    found = line.object_ref
-    assert (found.namespace, found.resource, found.name, found.subresource) == about
+    reference = line.object_ref
+    assert (reference.namespace, reference.resource, reference.name, reference.subresource) == about
 
 
 def test_messages_of_other_programs_belong_to_neither_log():
@@ -132,16 +132,16 @@ def test_messages_of_other_programs_belong_to_neither_log():
 @pytest.mark.parametrize("indent", [None, 2], ids=["one line", "pretty-printed"])
 def test_unreadable_record_in_a_list_costs_no_other(indent):
     damaged = {**EVENTS[0], "stageTimestamp": "0001-01-01T00:00:00Z"}
-    found = summarized("-", stdin=json.dumps(event_list(EVENTS[0], damaged, EVENTS[1]), indent=indent).encode())
-    assert (found["lines"]["apiServer"], found["lines"]["unreadable"]) == (2, 1)
+    summary = summarized("-", stdin=json.dumps(event_list(EVENTS[0], damaged, EVENTS[1]), indent=indent).encode())
+    assert (summary["lines"]["apiServer"], summary["lines"]["unreadable"]) == (2, 1)
 
 
 def test_damaged_text_in_a_pretty_printed_list_costs_no_other():
     text = json.dumps(event_list(*EVENTS, *EVENTS), indent=2)
     at = text.index('"level"', text.index('"level"') + 1)
     done = run("--output", "json", "-", stdin=(text[:at] + "garbage" + text[at:]).encode())
-    found = json.loads(done.stdout)
-    assert (found["lines"]["apiServer"], found["lines"]["unreadable"]) == (3, 1)
+    summary = json.loads(done.stdout)
+    assert (summary["lines"]["apiServer"], summary["lines"]["unreadable"]) == (3, 1)
     line = text[:at].count("\n") + 1
     assert any(f"<stdin>:{number}: " in done.stderr for number in range(line - 5, line + 1))
 
@@ -149,10 +149,10 @@ def test_damaged_text_in_a_pretty_printed_list_costs_no_other():
 def test_torn_line_is_unreadable_and_costs_no_other():
     torn = own(1)[:40].strip()
     for end in (b"", b",", b'{"a":', b'{"a":[1,'):
-        found = summarized("-", stdin=torn + end + b"\n" + own(2) + PAST.encode() + b"\n")
-        assert found["lines"] == {"tokenguard": 1, "apiServer": 1, "other": 0, "unreadable": 1}
-    found = summarized("-", stdin=own(2) + b'{"time": "2026-11-24T12:00:01Z",\n' + own(3, name="app-2"))
-    assert found["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "unreadable": 1}
+        summary = summarized("-", stdin=torn + end + b"\n" + own(2) + PAST.encode() + b"\n")
+        assert summary["lines"] == {"tokenguard": 1, "apiServer": 1, "other": 0, "unreadable": 1}
+    summary = summarized("-", stdin=own(2) + b'{"time": "2026-11-24T12:00:01Z",\n' + own(3, name="app-2"))
+    assert summary["lines"] == {"tokenguard": 2, "apiServer": 0, "other": 0, "unreadable": 1}
 
 
 def test_truncated_list_is_read_as_far_as_possible():

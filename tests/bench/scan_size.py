@@ -62,7 +62,7 @@ def _create_models(plane: ControlPlane) -> list[list[tuple[bytes, bytes]]]:
             status, answer, _ = crowd.ask("PUT", path, pod | {"status": _status(pod)})
             assert status == 200, answer
     stored = plane.ask_etcd("range", {"key": encoded(b"/registry/"), "range_end": encoded(b"/registry0")})["kvs"]
-    pairs = [(base64.b64decode(found["key"]), base64.b64decode(found["value"])) for found in stored]
+    pairs = [(base64.b64decode(pair["key"]), base64.b64decode(pair["value"])) for pair in stored]
     return [[pair for pair in pairs if _name(team) in pair[0]] for team in range(len(SPECS))]
 
 
@@ -98,10 +98,10 @@ def _status(pod: Object) -> Object:
         "startTime": now,
         "qosClass": pod["status"]["qosClass"],
         "containerStatuses": [
-            {"name": found["name"], "image": found["image"], "imageID": image,
+            {"name": container["name"], "image": container["image"], "imageID": image,
              "containerID": f"containerd://{'a' * 64}",
              "ready": True, "started": True, "restartCount": 0, "state": {"running": {"startedAt": now}}}
-            for found in pod["spec"]["containers"]
+            for container in pod["spec"]["containers"]
         ],
     }  # fmt: skip
 

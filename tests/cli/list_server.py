@@ -19,8 +19,8 @@ class Lists(http.server.BaseHTTPRequestHandler):
         self.server.requests.append(path)
         status, items = self.server.answers.get(path, (200, []))
         kind = "PartialObjectMetadataList" if "PartialObject" in self.headers["Accept"] else "List"
-        found = items if isinstance(items, dict) else {"kind": kind, "metadata": {}, "items": items}
-        answer = found if status == 200 else {"message": "not for you"}
+        listed = items if isinstance(items, dict) else {"kind": kind, "metadata": {}, "items": items}
+        answer = listed if status == 200 else {"message": "not for you"}
         body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))

@@ -251,12 +251,12 @@ def test_unknown_context_suggests_the_nearest(tmp_path, call) -> None:
 
 def test_every_command_with_a_kubeconfig_is_tried() -> None:
     tried = {" ".join(call.split()[:2]) for call in KUBECONFIG_READERS}
-    found = {
+    with_kubeconfig = {
         context.command_path.removeprefix("tokenguard ")
         for context in commands()
         if any("--kubeconfig" in param.opts for param in context.command.params)
     }
-    assert {name for name in found if not any(call.startswith(name) for call in tried)} == {"serve"}
+    assert {name for name in with_kubeconfig if not any(call.startswith(name) for call in tried)} == {"serve"}
 
 
 def environment_cases():

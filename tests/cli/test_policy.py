@@ -149,9 +149,9 @@ def test_schema_is_json() -> None:
 
 def test_export_prints_manifests_and_lists_what_is_not_expressed() -> None:
     done = run_command("policy", "export", "-", stdin=f"{HEAD}mode: enforce\n".encode())
-    found = list(yaml.safe_load_all(done.stdout))
+    objects = list(yaml.safe_load_all(done.stdout))
     assert done.returncode == 0
-    assert {obj["kind"] for obj in found} == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    assert {obj["kind"] for obj in objects} == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
     assert "legacy-token-reference: not expressed" in done.stderr
     assert "API server's audiences: assumed to be https://kubernetes.default.svc" in done.stderr
 
@@ -172,8 +172,8 @@ def test_export_leaves_alone_what_the_webhooks_in_a_file_exclude(tmp_path) -> No
     file.write_text(manifest.replace("values: [kube-system, tokenguard]", "values: [kube-system, tokenguard, calico]"))
     done = run_command("policy", "export", "--webhooks", str(file))
     assert done.returncode == 0
-    found = {tuple(selector["values"]) for selector in selectors(done.stdout)}
-    assert found == {("kube-system", "tokenguard", "calico"), ("kube-system",)}
+    excluded = {tuple(selector["values"]) for selector in selectors(done.stdout)}
+    assert excluded == {("kube-system", "tokenguard", "calico"), ("kube-system",)}
     assert "needs Kubernetes 1.30 or newer\n" in done.stderr
 
 
@@ -197,8 +197,8 @@ def test_export_webhooks_that_cannot_be_used_exit_2(text, problem, tmp_path) -> 
 
 def selectors(manifests: str) -> list[dict]:
     """Return the requirements of each policy about the name of the namespace."""
-    matched = [one["spec"].get("matchConstraints") for one in yaml.safe_load_all(manifests)]
-    return [term for one in filter(None, matched) for term in one["namespaceSelector"]["matchExpressions"]]
+    matched = [part["spec"].get("matchConstraints") for part in yaml.safe_load_all(manifests)]
+    return [term for part in filter(None, matched) for term in part["namespaceSelector"]["matchExpressions"]]
 
 
 def test_export_too_large_policy_exits_2_with_the_reason() -> None:

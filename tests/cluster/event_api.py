@@ -24,16 +24,16 @@ class EventApi:
 
     def get(self, path, _query, _accept) -> bytes:
         self._fail()
-        found = self.events[path]
-        return b'{"metadata":{"resourceVersion":"%d"},"count":%d}' % (found["version"], found["count"])
+        event = self.events[path]
+        return b'{"metadata":{"resourceVersion":"%d"},"count":%d}' % (event["version"], event["count"])
 
     def patch(self, path, body) -> None:
         self._fail()
-        found = self.events[path]
-        if body["metadata"]["resourceVersion"] != str(found["version"]):
+        event = self.events[path]
+        if body["metadata"]["resourceVersion"] != str(event["version"]):
             raise ApiError(409, "HTTP 409: conflict")
         changed = {key: value for key, value in body.items() if key != "metadata"}
-        self.events[path] = found | changed | {"version": found["version"] + 1}
+        self.events[path] = event | changed | {"version": event["version"] + 1}
 
 
 class FakeClock:

@@ -98,13 +98,13 @@ class Lists(FakeTransport):
     def get(self, path, query, accept) -> bytes:
         self.requests.append(Request("list", path, dict(query), accept))
         labelled = "labelled_" if "labelSelector" in query else ""
-        found = self.lists.get(labelled + path.rpartition("/")[2], [])
-        if isinstance(found, ApiError):
-            raise found
-        if isinstance(found, Raw):
-            return json.dumps(found.content).encode()
+        objects = self.lists.get(labelled + path.rpartition("/")[2], [])
+        if isinstance(objects, ApiError):
+            raise objects
+        if isinstance(objects, Raw):
+            return json.dumps(objects.content).encode()
         kind = "PartialObjectMetadataList" if "PartialObject" in accept else "List"
-        return json.dumps({"kind": kind, "metadata": {}, "items": found}).encode()
+        return json.dumps({"kind": kind, "metadata": {}, "items": objects}).encode()
 
 
 def meta(name, namespace="demo", version="1", account="app", **more):

@@ -92,9 +92,9 @@ SNAPSHOT = Snapshot(default_policy(), ClusterState())
 
 def excluded(objects) -> list:
     return next(
-        one["spec"]["matchConstraints"]["namespaceSelector"]["matchExpressions"]
-        for one in objects
-        if one["metadata"]["name"] == "tokenguard-token-expiration-deny" and "matchConstraints" in one["spec"]
+        obj["spec"]["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+        for obj in objects
+        if obj["metadata"]["name"] == "tokenguard-token-expiration-deny" and "matchConstraints" in obj["spec"]
     )
 
 

@@ -22,8 +22,8 @@ class Walk:
         self.names: list[str] = []
 
     def run(self) -> "Walk":
-        for found in list_objects(SECRETS, self.transport, self.steps.append, self.waits.append):
-            self.names.append(found.metadata.name)
+        for secret in list_objects(SECRETS, self.transport, self.steps.append, self.waits.append):
+            self.names.append(secret.metadata.name)
         return self
 
     @property

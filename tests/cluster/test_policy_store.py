@@ -60,8 +60,8 @@ def test_invalid_policy_leaves_the_last_one_and_reports_errors(worker, caplog) -
     worker.store.apply(changed(BAD, "2"))
     assert worker.mode == Mode.WARN
     assert worker.counted == [True, False]
-    [(found, mistakes, _)] = worker.reported
-    assert found.metadata.resource_version == "2"
+    [(config_map, mistakes, _)] = worker.reported
+    assert config_map.metadata.resource_version == "2"
     assert [mistake.split(":")[0] for mistake in mistakes] == ["line 3", "line 4"]
     assert "the last valid one stays in force" in caplog.text
 

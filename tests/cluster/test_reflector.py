@@ -29,8 +29,8 @@ class Names:
 
     def apply(self, changes) -> None:
         self.batches.append(len(changes))
-        for found, deleted in changes:
-            (self.now.discard if deleted else self.now.add)(found.metadata.name)
+        for obj, deleted in changes:
+            (self.now.discard if deleted else self.now.add)(obj.metadata.name)
 
 
 class Run:

@@ -114,18 +114,18 @@ def test_changed_report_keeps_timestamps_and_foreign_metadata(server) -> None:
     stored["labels"]["team"] = "x"
     assert write(server, report("shop", "b", "a", seconds=9)) == WriteCounts(1, 0, 0)
     assert server.sent == [("put", path("shop"))]
-    found = server.stored[path("shop")]
-    assert [result["timestamp"]["seconds"] for result in found["results"]] == [9, 1]
-    assert found["metadata"]["resourceVersion"] == "7"
-    assert found["metadata"]["annotations"] == {"team": "x"}
-    assert found["metadata"]["labels"] == {"team": "x", **MANAGED_BY}
+    rewritten = server.stored[path("shop")]
+    assert [result["timestamp"]["seconds"] for result in rewritten["results"]] == [9, 1]
+    assert rewritten["metadata"]["resourceVersion"] == "7"
+    assert rewritten["metadata"]["annotations"] == {"team": "x"}
+    assert rewritten["metadata"]["labels"] == {"team": "x", **MANAGED_BY}
     assert write(server, report("shop", "b", "a", seconds=10)) == WriteCounts(0, 1, 0)
 
 
 @pytest.mark.covers("failure-modes: report edited")
 @pytest.mark.parametrize("edit", [
-    lambda found: found["metadata"].pop("labels"), lambda found: found["results"].clear(),
-    lambda found: found["summary"].update(fail=7), lambda found: found["metadata"].pop("annotations"),
+    lambda report: report["metadata"].pop("labels"), lambda report: report["results"].clear(),
+    lambda report: report["summary"].update(fail=7), lambda report: report["metadata"].pop("annotations"),
 ])  # fmt: skip
 def test_edited_report_is_repaired(server, edit) -> None:
     wanted = report("shop", "a", annotations={"tokenguard/left-out": "3"})

@@ -30,13 +30,13 @@ def golden() -> Iterator[Case]:
     """Yield the golden cases about pods, Secrets and TokenRequests; cases with the same policy share one."""
     policies: dict[str, Policy] = {}
     for rule, case in LOADED:
-        found = golden_case(case)
-        request = dict(found.request)
+        expected = golden_case(case)
+        request = dict(expected.request)
         obj, old = the_object(case), request.pop("old")
         subject = read_review(review(obj, **request, old=old), admission_request.Phase.VALIDATE).subject
         if subject not in SUBJECTS or request.get("namespace") == "":
             continue
-        policy = policies.setdefault(found.policy.sha256, found.policy)
+        policy = policies.setdefault(expected.policy.sha256, expected.policy)
         namespace = request.get("namespace", "demo")
         account = (
             request.get("name", (obj.get("metadata") or {}).get("name", "")) if obj["kind"] == "TokenRequest" else ""
@@ -46,13 +46,13 @@ def golden() -> Iterator[Case]:
             f"{rule}: {case['case']}",
             policy,
             completed(obj),
-            found.cluster,
+            expected.cluster,
             namespace,
             request.get("user", "admin"),
             tuple(request.get("groups", ())),
             completed(old) if is_update and old else None,
             account,
-            tuple(sorted(found.cluster.namespace_labels(namespace))),
+            tuple(sorted(expected.cluster.namespace_labels(namespace))),
         )
 
 
@@ -239,9 +239,9 @@ def generated(count: int, pods_for_each: int) -> list[Case]:
         deadline=None,
     )
     @given(rich_cases(pods_for_each))
-    def collect(found: list[Case]) -> None:
+    def collect(cases_of_policy: list[Case]) -> None:
         number = len({id(case.policy) for case in cases})
-        cases.extend(replace(case, name=f"generated {number}: {case.name}") for case in found)
+        cases.extend(replace(case, name=f"generated {number}: {case.name}") for case in cases_of_policy)
 
     collect()
     return cases

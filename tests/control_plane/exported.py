@@ -150,8 +150,8 @@ def compare(plane: ControlPlane, cases: Iterable[Case], *, patched: bool, tally:
 def serves_mutating_policies(plane: ControlPlane) -> bool:
     """Return whether the API server has MutatingAdmissionPolicies: from Kubernetes 1.36 on."""
     with Client(plane) as client:
-        _, found, _ = client.ask("GET", ADMISSION)
-    return "mutatingadmissionpolicies" in {resource["name"] for resource in found["resources"]}
+        _, group, _ = client.ask("GET", ADMISSION)
+    return "mutatingadmissionpolicies" in {resource["name"] for resource in group["resources"]}
 
 
 def _key(case: Case) -> tuple[int, str, tuple[str, ...]]:
@@ -189,10 +189,12 @@ def _prepare_namespaces(client: Client, cases: list[Case]) -> None:
         metadata = {"name": name, "labels": dict(labels)}
         client.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         path = f"/api/v1/namespaces/{name}"
-        _, found, _ = client.ask("GET", path)
-        own = {key: value for key, value in found["metadata"]["labels"].items() if key == "kubernetes.io/metadata.name"}
-        found["metadata"]["labels"] = {**own, **dict(labels)}
-        status, answer, _ = client.ask("PUT", path, found)
+        _, namespace, _ = client.ask("GET", path)
+        own = {
+            key: value for key, value in namespace["metadata"]["labels"].items() if key == "kubernetes.io/metadata.name"
+        }
+        namespace["metadata"]["labels"] = {**own, **dict(labels)}
+        status, answer, _ = client.ask("PUT", path, namespace)
         assert status == 200, answer
     accounts = {(case.namespace, account) for case in cases for account in _accounts(case)}
     for namespace, account in sorted(accounts):
@@ -216,15 +218,15 @@ def _installed(client: Client, cases: list[Case], numbers: dict[Any, int], *, pa
     for case in cases:
         kinds.setdefault(numbers[_key(case)], set()).add(RESOURCES[case.object["kind"]])
     objects = [
-        found for number, case in by_number.items() for found in _exported(case, number, kinds[number], patched=patched)
+        obj for number, case in by_number.items() for obj in _exported(case, number, kinds[number], patched=patched)
     ]
     sentinel = f"sentinel-{uuid.uuid4()}"  # for a while the API server still has the one of the policies before
     objects.append({**_SENTINEL, "metadata": {"name": sentinel}})
     objects.append({**_binding(sentinel, sentinel, ["Warn"]), "kind": "ValidatingAdmissionPolicyBinding"})
-    objects.sort(key=lambda found: found["kind"].endswith("Binding"))
-    for found in objects:
-        status, answer, _ = client.ask("POST", f"{ADMISSION}/{plural(found['kind'])}", found)
-        assert status == 201, (found["metadata"]["name"], answer)
+    objects.sort(key=lambda obj: obj["kind"].endswith("Binding"))
+    for obj in objects:
+        status, answer, _ = client.ask("POST", f"{ADMISSION}/{plural(obj['kind'])}", obj)
+        assert status == 201, (obj["metadata"]["name"], answer)
     probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe"}}
     deadline = time.monotonic() + 120
     while not any(
@@ -283,23 +285,23 @@ def _exported(case: Case, number: int, resources: set[str], *, patched: bool) ->
     )
     selector = {"objectSelector": {"matchLabels": {LABEL: str(number)}}}
     left_out = {
-        found["metadata"]["name"]
-        for found in export.objects
-        if "matchConstraints" in found["spec"]
-        and found["spec"]["matchConstraints"]["resourceRules"][0]["resources"][0] not in resources
+        obj["metadata"]["name"]
+        for obj in export.objects
+        if "matchConstraints" in obj["spec"]
+        and obj["spec"]["matchConstraints"]["resourceRules"][0]["resources"][0] not in resources
     }
     for original in export.objects:
         if original["metadata"]["name"] in left_out:
             continue
-        found = copy.deepcopy(original)
-        found["metadata"]["name"] += f"-{number}"
-        if found["kind"].endswith("Binding"):
-            found["spec"]["policyName"] += f"-{number}"
-            found["spec"]["matchResources"] = selector
-        yield found
-        if found["kind"] == "ValidatingAdmissionPolicyBinding":
-            extra = copy.deepcopy(found)
-            extra["metadata"]["name"] = f"shown-{found['metadata']['name']}"
+        obj = copy.deepcopy(original)
+        obj["metadata"]["name"] += f"-{number}"
+        if obj["kind"].endswith("Binding"):
+            obj["spec"]["policyName"] += f"-{number}"
+            obj["spec"]["matchResources"] = selector
+        yield obj
+        if obj["kind"] == "ValidatingAdmissionPolicyBinding":
+            extra = copy.deepcopy(obj)
+            extra["metadata"]["name"] = f"shown-{obj['metadata']['name']}"
             extra["spec"]["validationActions"] = ["Warn"]
             yield extra
 
@@ -381,11 +383,11 @@ def _stored(client: Client, case: Case) -> Iterator[None]:
     if bound.get("kind") == "Secret" and bound.get("name"):
         needed.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": bound["name"]}})
     paths = []
-    for found in needed:
-        found["metadata"]["namespace"] = case.namespace
-        path = f"/api/v1/namespaces/{case.namespace}/{found['kind'].lower()}s"
-        client.create(path, found)
-        paths.append(f"{path}/{found['metadata']['name']}")
+    for obj in needed:
+        obj["metadata"]["namespace"] = case.namespace
+        path = f"/api/v1/namespaces/{case.namespace}/{obj['kind'].lower()}s"
+        client.create(path, obj)
+        paths.append(f"{path}/{obj['metadata']['name']}")
     try:
         yield
     finally:
@@ -466,9 +468,9 @@ def _expected(case: Case, request: AdmissionRequest, tally: Tally, *, patched: b
 def _actual(case: Case, warnings: list[str], tally: Tally) -> Verdicts:
     verdicts: Verdicts = {}
     for warning in warnings:
-        found = _WARNING.fullmatch(warning)
-        if found is not None:
-            verdicts.setdefault(found["rule"], {}).setdefault(_ACTIONS[found["action"]], []).append(found["message"])
+        match = _WARNING.fullmatch(warning)
+        if match is not None:
+            verdicts.setdefault(match["rule"], {}).setdefault(_ACTIONS[match["action"]], []).append(match["message"])
         elif "AdmissionPolicy" in warning:
             tally.differences.append(f"{case.name}: {warning}")
     return verdicts

@@ -33,13 +33,17 @@ class Installation:
 
     def bundles(self) -> set[str | None]:
         """Return the caBundles in both configurations, in base64."""
-        found = [self.plane.ask("GET", f"{WEBHOOKS}/{kind.lower()}s/tokenguard")[1] for kind in KINDS]
-        return {webhook["clientConfig"].get("caBundle") for item in found for webhook in item["webhooks"]}
+        configurations = [self.plane.ask("GET", f"{WEBHOOKS}/{kind.lower()}s/tokenguard")[1] for kind in KINDS]
+        return {
+            webhook["clientConfig"].get("caBundle")
+            for configuration in configurations
+            for webhook in configuration["webhooks"]
+        }
 
     def secret(self) -> dict[str, bytes]:
         """Return what the TLS Secret holds."""
-        _, found = self.plane.ask("GET", f"/api/v1/namespaces/{self.namespace}/secrets/tokenguard-tls")
-        return {name: base64.b64decode(content) for name, content in found["data"].items()}
+        _, secret = self.plane.ask("GET", f"/api/v1/namespaces/{self.namespace}/secrets/tokenguard-tls")
+        return {name: base64.b64decode(content) for name, content in secret["data"].items()}
 
     def is_trusted(self) -> bool:
         """Say whether both configurations hold the Secret's CAs."""

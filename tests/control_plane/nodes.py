@@ -93,9 +93,9 @@ class Nodes:
 
     def _get(self, resource: str, version: str) -> Object:
         path = f"/apis/{version}/namespaces/{self.namespace}/{resource}/tokenguard"
-        status, found = eventually(lambda: (reply := self.plane.ask("GET", path))[0] == 200 and reply)
+        status, obj = eventually(lambda: (reply := self.plane.ask("GET", path))[0] == 200 and reply)
         assert status == 200
-        return found
+        return obj
 
     def stop(self) -> None:
         """Stop the replicas."""
@@ -107,8 +107,8 @@ def run_pod(plane: ControlPlane, name: str, namespace: str) -> "subprocess.Compl
     path = f"/api/v1/namespaces/{namespace}/pods/{name}"
 
     def waiting() -> Object | None:
-        status, found = plane.ask("GET", path)
-        return found if status == 200 and found["status"]["phase"] == "Pending" else None
+        status, pod = plane.ask("GET", path)
+        return pod if status == 200 and pod["status"]["phase"] == "Pending" else None
 
     pod = eventually(waiting)
     [container] = pod["spec"]["containers"]

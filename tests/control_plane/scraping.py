@@ -46,10 +46,10 @@ class Prometheus:
 
     def targets(self) -> dict[str, list[str]]:
         """Return the health of the targets of each job, or what is wrong with them."""
-        found: dict[str, list[str]] = {}
+        health: dict[str, list[str]] = {}
         for target in self.ask("targets")["activeTargets"]:
-            found.setdefault(target["labels"]["job"], []).append(target["lastError"] or target["health"])
-        return found
+            health.setdefault(target["labels"]["job"], []).append(target["lastError"] or target["health"])
+        return health
 
 
 def _prometheus_config(installation: Installation, folder: Path) -> dict[str, Any]:

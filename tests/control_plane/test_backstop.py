@@ -97,8 +97,8 @@ def test_backstop_follows_the_policy_with_its_own_rights_alone(admin, backstop) 
     assert running.reconcile(first) == 0, "what was applied reads as it was written"
     state = backstop_state(transport)
     assert (state.mode, list(state.problems(first.policy.revision))) == (BackstopMode.VAP, [])
-    _, found, _ = admin.ask("GET", f"{SUBPATH}-warn")
-    assert [entry["manager"] for entry in found["metadata"]["managedFields"]] == ["tokenguard-backstop"]
+    _, exported, _ = admin.ask("GET", f"{SUBPATH}-warn")
+    assert [entry["manager"] for entry in exported["metadata"]["managedFields"]] == ["tokenguard-backstop"]
 
     second = snapshot("rules: {token-subpath: reject}")
     assert list(backstop_state(transport).problems(second.policy.revision))
@@ -113,12 +113,12 @@ def test_backstop_repairs_what_somebody_edits_adds_or_deletes(admin, backstop) -
     of, transport = backstop
     running, policy = of(BackstopMode.VAP), snapshot("")
     running.reconcile(policy)
-    _, found, _ = admin.ask("GET", BINDING)
-    found["spec"]["validationActions"] = ["Warn"]
-    assert admin.ask("PUT", BINDING, found)[0] == 200
-    _, found, _ = admin.ask("GET", f"{SUBPATH}-warn")
-    found["spec"]["matchConditions"].append({"name": "never", "expression": "false"})
-    assert admin.ask("PUT", f"{SUBPATH}-warn", found)[0] == 200
+    _, binding, _ = admin.ask("GET", BINDING)
+    binding["spec"]["validationActions"] = ["Warn"]
+    assert admin.ask("PUT", BINDING, binding)[0] == 200
+    _, exported, _ = admin.ask("GET", f"{SUBPATH}-warn")
+    exported["spec"]["matchConditions"].append({"name": "never", "expression": "false"})
+    assert admin.ask("PUT", f"{SUBPATH}-warn", exported)[0] == 200
     assert admin.ask("DELETE", f"{ADMISSION}/validatingadmissionpolicies/tokenguard-inject-deny")[0] == 200
     state = backstop_state(transport)
     assert set(state.edited) == {"tokenguard-token-audience-deny", "tokenguard-token-subpath-warn"}
@@ -156,8 +156,8 @@ def test_backstop_follows_the_webhook_configurations_exclusions(plane, admin, ba
     condition = {"name": "not-in-an-excluded-namespace", "expression": "!(request.namespace in 'b,c'.split(','))"}
     configure(plane, namespaceSelector={"matchExpressions": terms}, matchConditions=[condition])
     changed = running.reconcile(policy)
-    _, found, _ = admin.ask("GET", f"{SUBPATH}-warn")
-    assert found["spec"]["matchConstraints"]["namespaceSelector"] == {
+    _, exported, _ = admin.ask("GET", f"{SUBPATH}-warn")
+    assert exported["spec"]["matchConstraints"]["namespaceSelector"] == {
         "matchExpressions": [{**terms[0], "values": ["kube-system", "tokenguard", "b", "c", "a"]}, terms[1]]
     }
     assert changed == 6, "the policies about pods, without their bindings"
@@ -185,9 +185,9 @@ def pod(*tokens: dict, path: str = "/t", annotations: dict | None = None, **spec
 
 def tokens_of(answer: dict) -> list[tuple[str, int]]:
     """Return audience and lifetime of each token in a pod."""
-    sources = [source for one in answer["spec"].get("volumes", ()) for source in one["projected"]["sources"]]
-    found = [one["serviceAccountToken"] for one in sources if "serviceAccountToken" in one]
-    return [(token.get("audience", ""), token["expirationSeconds"]) for token in found]
+    sources = [source for volume in answer["spec"].get("volumes", ()) for source in volume["projected"]["sources"]]
+    projections = [source["serviceAccountToken"] for source in sources if "serviceAccountToken" in source]
+    return [(token.get("audience", ""), token["expirationSeconds"]) for token in projections]
 
 
 OWN = {"tokenguard/api-token": "true"}
@@ -218,8 +218,8 @@ def test_what_nothing_patches_differs_as_listed(plane, admin, backstop, mode) ->
     of(mode).reconcile(snapshot(UNPATCHED))
 
     def answers() -> dict[str, list[tuple[str, int]] | None]:
-        found = {name: admin.ask("POST", PODS, sent) for name, (sent, *_) in DIFFERENCES.items()}
-        return {name: tokens_of(answer) if status == 201 else None for name, (status, answer, _) in found.items()}
+        replies = {name: admin.ask("POST", PODS, sent) for name, (sent, *_) in DIFFERENCES.items()}
+        return {name: tokens_of(answer) if status == 201 else None for name, (status, answer, _) in replies.items()}
 
     expected = {name: by_mode[mode is BackstopMode.MAP] for name, (_, *by_mode) in DIFFERENCES.items()}
     eventually(lambda: answers() == expected)  # once the API server enforces these policies, and not those before

@@ -47,7 +47,7 @@ def long(name: str) -> dict:
 def lifetimes(pod: dict) -> list[int]:
     """Return the lifetimes of the tokens of a pod."""
     sources = [source for volume in pod["spec"]["volumes"] for source in volume["projected"]["sources"]]
-    return [one["serviceAccountToken"]["expirationSeconds"] for one in sources if "serviceAccountToken" in one]
+    return [source["serviceAccountToken"]["expirationSeconds"] for source in sources if "serviceAccountToken" in source]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def outage(request, plane, tmp_path):
         pytest.skip("needs MutatingAdmissionPolicies of admissionregistration.k8s.io/v1: Kubernetes 1.36")
     objects = render_text(tmp_path, OVERLAY)
     [container] = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
-    [variable] = [one for one in container["env"] if one["name"] == "TOKENGUARD_BACKSTOP"]
+    [variable] = [entry for entry in container["env"] if entry["name"] == "TOKENGUARD_BACKSTOP"]
     variable["value"] = mode
     with installed(plane, tmp_path, 2, objects) as installation:
         for server in installation.replicas:
@@ -134,8 +134,8 @@ def calls_during(plane, action: Callable[[], object]) -> float:
 @pytest.mark.covers("failure-modes: no replica with the backstop")
 def test_outage_creates_pods_at_once_and_enforces_the_export(plane, admin, outage) -> None:
     wait_until_enforced(admin)
-    _, found = plane.ask("GET", f"{WEBHOOKS}/validatingwebhookconfigurations/tokenguard")
-    installed_at = dt.datetime.fromisoformat(found["metadata"]["creationTimestamp"])
+    _, configuration = plane.ask("GET", f"{WEBHOOKS}/validatingwebhookconfigurations/tokenguard")
+    installed_at = dt.datetime.fromisoformat(configuration["metadata"]["creationTimestamp"])
     settled = installed_at + SETTLING + dt.timedelta(seconds=1)
     time.sleep(max(0.0, (settled - dt.datetime.now(dt.UTC)).total_seconds()))  # a scan is sure only of later pods
 
@@ -143,7 +143,7 @@ def test_outage_creates_pods_at_once_and_enforces_the_export(plane, admin, outag
     in_outage = creation_time(admin)
     failed, waited = (after - then for after, then in zip(webhook_calls(plane), before, strict=True))
     assert failed == 2 * CREATIONS, "both webhooks were called for each pod, and failed open"
-    timeout = min(webhook["timeoutSeconds"] for webhook in found["webhooks"])
+    timeout = min(webhook["timeoutSeconds"] for webhook in configuration["webhooks"])
     assert waited < timeout, "in all calls together, so none of them waited for a timeout"
 
     slipped = {"reader"}
@@ -163,8 +163,8 @@ def test_outage_creates_pods_at_once_and_enforces_the_export(plane, admin, outag
 
     done = run_command("scan", "--kubeconfig", str(plane.folder / "kubeconfig"), "-o", "json")
     report = json.loads(done.stdout)
-    found = {(pod["namespace"], pod["name"]): pod["admission"] for pod in report["unevaluatedPods"]}
-    assert found == {("demo", name): "not-evaluated" for name in slipped} | {("spared", "spared"): "excluded"}
+    admissions = {(pod["namespace"], pod["name"]): pod["admission"] for pod in report["unevaluatedPods"]}
+    assert admissions == {("demo", name): "not-evaluated" for name in slipped} | {("spared", "spared"): "excluded"}
     assert report["excludedNamespaces"] == ["spared"]
     plane.do("delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "tokenguard")
     eventually(lambda: not calls_during(plane, lambda: create(admin, "demo", TIMED, "?dryRun=All")))

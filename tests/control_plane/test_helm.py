@@ -91,9 +91,9 @@ def installation(plane, helm, nodes):
         helm.do(*helm.shown("upgrade"))
         eventually(lambda: is_webhook_called(plane))
         loop.more(PODS)
-    found = Installation(plane, nodes.servers, NAMESPACE)
-    eventually(found.is_trusted)
-    return found, before, loop.failures
+    upgraded = Installation(plane, nodes.servers, NAMESPACE)
+    eventually(upgraded.is_trusted)
+    return upgraded, before, loop.failures
 
 
 def test_install_in_two_steps_fails_pods_until_the_ca_is_trusted(plane, installation) -> None:
@@ -208,5 +208,5 @@ def deleted(plane) -> list[str]:
 
 def named_tokenguard(plane) -> list[str]:
     kinds = "validatingwebhookconfigurations,mutatingwebhookconfigurations,clusterroles,clusterrolebindings"
-    found = plane.do("get", kinds, "-o", "name").split()
-    return [name for name in found if name.endswith("/tokenguard")]
+    names = plane.do("get", kinds, "-o", "name").split()
+    return [name for name in names if name.endswith("/tokenguard")]

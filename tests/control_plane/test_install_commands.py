@@ -49,8 +49,14 @@ def test_three_commands_fail_pods_until_the_ca_is_trusted_only(plane, installati
 
 def services(plane) -> set[str]:
     """Return the namespaces of the Services that the webhooks call."""
-    found = json.loads(plane.do("get", "mutatingwebhookconfigurations,validatingwebhookconfigurations", "-o", "json"))
-    return {webhook["clientConfig"]["service"]["namespace"] for item in found["items"] for webhook in item["webhooks"]}
+    configurations = json.loads(
+        plane.do("get", "mutatingwebhookconfigurations,validatingwebhookconfigurations", "-o", "json")
+    )
+    return {
+        webhook["clientConfig"]["service"]["namespace"]
+        for item in configurations["items"]
+        for webhook in item["webhooks"]
+    }
 
 
 def test_move_to_another_namespace_fails_no_pod(plane, installation, tmp_path) -> None:

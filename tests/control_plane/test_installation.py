@@ -378,8 +378,8 @@ def test_pod_with_a_huge_owner_name_gets_no_event(plane) -> None:
 
 
 def owners_of_events(plane: ControlPlane) -> set[str]:
-    found = json.loads(plane.do("get", "events", "-n", "strict", "-o", "json"))["items"]
-    return {event["involvedObject"]["name"] for event in found if event["reason"] == "PodRejected"}
+    events = json.loads(plane.do("get", "events", "-n", "strict", "-o", "json"))["items"]
+    return {event["involvedObject"]["name"] for event in events if event["reason"] == "PodRejected"}
 
 
 def is_needed(given: Right, used: set[Right]) -> bool:
@@ -394,8 +394,8 @@ def is_needed(given: Right, used: set[Right]) -> bool:
 
 def put_policy_past_the_door(plane: ControlPlane, document: str) -> None:
     """Write a policy that no webhook checks, as during an outage."""
-    found = json.loads(plane.do("get", KINDS[1], "tokenguard", "-o", "json"))["webhooks"]
-    [(number, door)] = [(at, item) for at, item in enumerate(found) if item["name"].startswith("policy.")]
+    webhooks = json.loads(plane.do("get", KINDS[1], "tokenguard", "-o", "json"))["webhooks"]
+    [(number, door)] = [(at, item) for at, item in enumerate(webhooks) if item["name"].startswith("policy.")]
     where = f"/webhooks/{number}/matchConditions"
 
     def put(conditions: list[dict[str, str]]) -> None:

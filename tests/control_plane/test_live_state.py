@@ -35,8 +35,8 @@ def plane(live_plane):
 
 
 def events(plane) -> list[dict]:
-    found = json.loads(plane.do("get", "events", "-n", NAMESPACE, "-o", "json"))["items"]
-    return [event for event in found if event["reason"] == "PolicyRejected"]
+    items = json.loads(plane.do("get", "events", "-n", NAMESPACE, "-o", "json"))["items"]
+    return [event for event in items if event["reason"] == "PolicyRejected"]
 
 
 def lists_of_secrets(plane) -> int:

@@ -98,12 +98,12 @@ def in_vain(plane) -> bool:
 
 def exposed(server):
     """Return the labels of each metric that has a sample; `le` is every histogram's."""
-    found = {}
+    names = {}
     for family in text_string_to_metric_families(server.request("GET", "/metrics").body.decode()):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         for sample in family.samples:
-            found.setdefault(name, set()).update(sample.labels.keys() - {"le"})
-    return found
+            names.setdefault(name, set()).update(sample.labels.keys() - {"le"})
+    return names
 
 
 def test_documented_metrics_and_labels_are_exposed(installation) -> None:

@@ -118,8 +118,8 @@ def test_scan_uses_the_policy_there(plane) -> None:
 
 @is_installed
 def test_nothing_of_tokenguard_is_in_the_default_namespace(plane) -> None:
-    found = json.loads(plane.do("get", KINDS, "-n", "tokenguard", "-o", "json"))["items"]
-    assert {obj["metadata"]["name"] for obj in found} <= {"default", "default-token", "kube-root-ca.crt"}
+    objects = json.loads(plane.do("get", KINDS, "-n", "tokenguard", "-o", "json"))["items"]
+    assert {obj["metadata"]["name"] for obj in objects} <= {"default", "default-token", "kube-root-ca.crt"}
     own = json.loads(plane.do("get", KINDS, "-n", OTHER, "-o", "json"))["items"]
     assert {"tokenguard", "token-policy", "tokenguard-tls"} <= {obj["metadata"]["name"] for obj in own}
 

@@ -74,8 +74,8 @@ def plane_with_policy(plane_without_policy):
 
 
 def document(plane):
-    found = plane.do("get", "configmap", "token-policy", "-n", NAMESPACE, "-o", "json")
-    return json.loads(found)["data"]["policy.yaml"]
+    configmap = plane.do("get", "configmap", "token-policy", "-n", NAMESPACE, "-o", "json")
+    return json.loads(configmap)["data"]["policy.yaml"]
 
 
 def assert_refused(done, *mistakes):

@@ -24,8 +24,8 @@ OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": True}
 
 
 def step(number: int) -> str:
-    [found] = [section for section in SECTIONS if section.startswith(f"{number}. ")]
-    return found
+    [section] = [section for section in SECTIONS if section.startswith(f"{number}. ")]
+    return section
 
 
 def yaml_in(number: int) -> str:

@@ -129,9 +129,9 @@ def test_update_that_has_the_controller_issue_a_token_is_denied(plane, name, pat
 @pytest.mark.covers("threat-model: Secret updated")
 def test_null_token_in_a_replaced_secret_is_no_token(plane, name, review_count) -> None:
     path = f"/api/v1/namespaces/{ENFORCED}/secrets/{name}"
-    found = json.loads(plane.do("get", "--raw", path))
-    found["data"]["token"] = None
-    done = plane.kubectl("replace", "--raw", path, "-f", "-", stdin=found)
+    secret = json.loads(plane.do("get", "--raw", path))
+    secret["data"]["token"] = None
+    done = plane.kubectl("replace", "--raw", path, "-f", "-", stdin=secret)
     assert "legacy-token-secret: data.token is removed" in done.stderr
     assert review_count() == ["UPDATE"]
 

@@ -126,8 +126,8 @@ def test_kube_system_is_not_evaluated(installation) -> None:
 
 def test_token_requests_that_are_sent_pass_and_leave_no_token(installation) -> None:
     plane = installation.plane
-    found = json.loads(plane.do("get", "validatingwebhookconfiguration", "tokenguard", "-o", "json"))
-    [number] = [number for number, webhook in enumerate(found["webhooks"]) if webhook["name"] == TOKENS]
+    configuration = json.loads(plane.do("get", "validatingwebhookconfiguration", "tokenguard", "-o", "json"))
+    [number] = [number for number, webhook in enumerate(configuration["webhooks"]) if webhook["name"] == TOKENS]
     patch = [{"op": "remove", "path": f"/webhooks/{number}/matchConditions"}]
     plane.do("patch", "validatingwebhookconfiguration", "tokenguard", "--type=json", "-p", json.dumps(patch))
     eventually(lambda: ask(plane, request(plane), *NODE).returncode == 0 and recorded_requests(installation))

@@ -152,8 +152,8 @@ def is_evaluated_and_trusted(plane: ControlPlane, site: Site) -> bool:
     with pods_created(plane, f"after-{Path(site.base).name}") as loop:
         pass
     assert loop.failures == []
-    found = eventually(lambda: (done := certs(plane, "status")).returncode == 0 and done)
-    assert found.stdout.count(" trusts the certificate ") == 2
+    status = eventually(lambda: (status := certs(plane, "status")).returncode == 0 and status)
+    assert status.stdout.count(" trusts the certificate ") == 2
     return True
 
 

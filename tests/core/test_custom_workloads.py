@@ -36,9 +36,9 @@ def policy_with(workloads=(), **keys):
     return read_policy(json.dumps(document).encode())
 
 
-def checked(kind, found, workloads=(), namespace="demo") -> Decision:
+def checked(kind, obj, workloads=(), namespace="demo") -> Decision:
     policy = policy_with(workloads)
-    request = manifest_request(kind, json.dumps(found).encode(), namespace=namespace, workloads=policy.workloads)
+    request = manifest_request(kind, json.dumps(obj).encode(), namespace=namespace, workloads=policy.workloads)
     return evaluate(request, policy, CLUSTER, NOW)
 
 
@@ -51,9 +51,9 @@ def test_template_of_well_known_kind_is_evaluated(kind, pointer) -> None:
 
 @pytest.mark.parametrize(("kind", "pointer"), PLACES, ids=lambda value: "/".join(value).strip("/"))
 def test_template_of_well_known_kind_is_patched_in_place(kind, pointer) -> None:
-    found = custom(kind, pointer, LONG)
-    patched = jsonpatch.apply_patch(found, list(checked(kind, found).patch))
-    assert patched == json.loads(json.dumps(found).replace("86400", "3600"))
+    obj = custom(kind, pointer, LONG)
+    patched = jsonpatch.apply_patch(obj, list(checked(kind, obj).patch))
+    assert patched == json.loads(json.dumps(obj).replace("86400", "3600"))
 
 
 def test_kind_of_policy_is_evaluated_and_without_policy_not() -> None:
@@ -77,9 +77,9 @@ WITHOUT = {
 }
 
 
-@pytest.mark.parametrize("found", WITHOUT.values(), ids=WITHOUT)
-def test_rollout_without_template_is_not_evaluated(found) -> None:
-    decision = checked(("argoproj.io", "Rollout"), {"metadata": {"name": "web"}, **found})
+@pytest.mark.parametrize("content", WITHOUT.values(), ids=WITHOUT)
+def test_rollout_without_template_is_not_evaluated(content) -> None:
+    decision = checked(("argoproj.io", "Rollout"), {"metadata": {"name": "web"}, **content})
     assert (decision.outcome, decision.coverage) == ("allowed", Coverage.NOT_EVALUATED)
     assert decision.note == "it has no pod template at /spec/template"
 

@@ -119,8 +119,8 @@ def read_with_kubectl(documents: dict[str, bytes], folder: Path) -> tuple[dict[s
     objects: dict[str, list[Any]] = {}
     text = done.stdout.strip()
     while text:
-        found, end = json.JSONDecoder().raw_decode(text)
-        objects.setdefault(found["metadata"]["name"].partition(".")[0], []).append(normalized(found))
+        obj, end = json.JSONDecoder().raw_decode(text)
+        objects.setdefault(obj["metadata"]["name"].partition(".")[0], []).append(normalized(obj))
         text = text[end:].lstrip()
     refusals = re.findall(r'(?:parsing |unable to decode ")(\w+)\.yaml"?: (.*)', done.stderr)
     return objects, dict(refusals)

@@ -18,29 +18,29 @@ EXEMPT = "exemptions: [{rules: ['*'], namespaces: [demo], reason: fixed in May, 
 
 
 def owner_event(policy="", *, owners=(OWNER,), phase=Phase.VALIDATE, path="/", dry_run=False):
-    found = read_policy(
+    parsed = read_policy(
         f"apiVersion: tokenguard/v1\nkind: TokenPolicy\nrules: {{kubelet-hostpath: reject}}\n{policy}".encode()
     )
-    assert isinstance(found, Policy)
+    assert isinstance(parsed, Policy)
     spec = {"containers": [{"name": "app"}], "volumes": [{"name": "root", "hostPath": {"path": path}}]}
     body = json.loads(review({"kind": "Pod", "metadata": {"ownerReferences": [*owners]}, "spec": spec}))
     body["request"]["dryRun"] = dry_run
     request = read_review(json.dumps(body).encode(), phase)
-    return build_owner_event(request, evaluate(request, found, ClusterState(), dt.datetime(2027, 1, 1, tzinfo=dt.UTC)))
+    return build_owner_event(request, evaluate(request, parsed, ClusterState(), dt.datetime(2027, 1, 1, tzinfo=dt.UTC)))
 
 
 def test_denied_pod_creates_an_event_with_the_decision_id() -> None:
-    found = owner_event()
-    assert (found.namespace, found.owner.name, found.owner.uid) == ("demo", "app-1", "u1")
-    assert (found.reason, found.rules) == ("PodRejected", "kubelet-hostpath")
-    assert found.message.startswith('kubelet-hostpath: spec.volumes[0].hostPath is "/"')
-    assert "[tokenguard 7ceb3af7: " in found.message
+    event = owner_event()
+    assert (event.namespace, event.owner.name, event.owner.uid) == ("demo", "app-1", "u1")
+    assert (event.reason, event.rules) == ("PodRejected", "kubelet-hostpath")
+    assert event.message.startswith('kubelet-hostpath: spec.volumes[0].hostPath is "/"')
+    assert "[tokenguard 7ceb3af7: " in event.message
 
 
 def test_exempted_pod_creates_an_event_with_reason_and_end() -> None:
-    found = owner_event(EXEMPT)
-    assert (found.reason, found.rules) == ("PodExempted", "kubelet-hostpath")
-    assert found.message == (
+    event = owner_event(EXEMPT)
+    assert (event.reason, event.rules) == ("PodExempted", "kubelet-hostpath")
+    assert event.message == (
         "a pod is exempt from kubelet-hostpath: fixed in May (until 2027-05-31)\n[tokenguard 7ceb3af7]"
     )
     assert owner_event(EXEMPT, phase=Phase.MUTATE) is None

@@ -70,9 +70,9 @@ def test_index_compares_few_of_many_globs(monkeypatch, pattern: str) -> None:
 @given(st.lists(st.lists(PATTERNS, max_size=3), max_size=6), NAMES)
 def test_index_finds_what_a_linear_search_finds(things: list[list[str]], name: str) -> None:
     index = Index.of((patterns, number) for number, patterns in enumerate(things))
-    found = [any(glob_matches(pattern, name) for pattern in patterns) for patterns in things]
-    assert list(index.find(name)) == [at for at, patterns in enumerate(things) if not patterns or found[at]]
-    assert [Globs(tuple(patterns)).match(name) for patterns in things] == found
+    expected = [any(glob_matches(pattern, name) for pattern in patterns) for patterns in things]
+    assert list(index.find(name)) == [at for at, patterns in enumerate(things) if not patterns or expected[at]]
+    assert [Globs(tuple(patterns)).match(name) for patterns in things] == expected
 
 
 @pytest.mark.parametrize(

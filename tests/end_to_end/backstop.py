@@ -26,10 +26,10 @@ def set_backstop(cluster: RunningCluster, mode: str) -> None:
 
 def exported(cluster: RunningCluster) -> set[str]:
     """Return the names of the exported policies."""
-    found = [cluster.ask("GET", f"{ADMISSION}/{kind}admissionpolicies") for kind in ("validating", "mutating")]
+    answers = [cluster.ask("GET", f"{ADMISSION}/{kind}admissionpolicies") for kind in ("validating", "mutating")]
     return {
         item["metadata"]["name"]
-        for status, answer in found
+        for status, answer in answers
         for item in (answer["items"] if status == 200 else ())
         if item["metadata"]["name"].startswith("tokenguard-")
     }
@@ -52,9 +52,9 @@ def scan_now(cluster: RunningCluster, *flags: str) -> str:
 
 def reports(cluster: RunningCluster, api: ReportApi) -> dict[str, Object]:
     """Return tokenguard's reports by namespace; empty: the one of the cluster."""
-    found = [cluster.ask("GET", f"{path}?labelSelector=app.kubernetes.io/managed-by=tokenguard")[1]
+    answers = [cluster.ask("GET", f"{path}?labelSelector=app.kubernetes.io/managed-by=tokenguard")[1]
              for path in api.list_paths]  # fmt: skip
-    return {item["metadata"].get("namespace", ""): item for answer in found for item in answer["items"]}
+    return {item["metadata"].get("namespace", ""): item for answer in answers for item in answer["items"]}
 
 
 def slipped(cluster: RunningCluster, api: ReportApi) -> dict[str, Object]:

@@ -153,8 +153,8 @@ def filled(cluster: Cluster, name: str, namespace: str) -> str:
     """Return the token in a legacy Secret; where nobody fills it, it gets one that nobody has signed."""
 
     def token() -> str:
-        found = json.loads(cluster.do("get", "secret", name, "-n", namespace, "-o", "json"))
-        return b64decode(found.get("data", {}).get("token", "")).decode()
+        secret = json.loads(cluster.do("get", "secret", name, "-n", namespace, "-o", "json"))
+        return b64decode(secret.get("data", {}).get("token", "")).decode()
 
     if not cluster.has_controllers and not token():
         patch = {

@@ -7,7 +7,7 @@ from tests.end_to_end.running import installed_in, running_cluster
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     """Return the cluster of `make e2e` with tokenguard in it."""
-    with running_cluster(tmp_path_factory.mktemp("running")) as found, installed_in(found) as installed:
+    with running_cluster(tmp_path_factory.mktemp("running")) as running, installed_in(running) as installed:
         yield installed
 
 

@@ -96,4 +96,4 @@ def image_parts(image: str) -> tuple[str, str, str]:
 def exchange_namespaces(command: str) -> str:
     """Return a command of the move with the namespaces `tokenguard` and `security` exchanged."""
     other = {"tokenguard": "security", "security": "tokenguard"}
-    return re.sub(r"(-n |namespace:? )(tokenguard|security)\b", lambda found: found[1] + other[found[2]], command)
+    return re.sub(r"(-n |namespace:? )(tokenguard|security)\b", lambda match: match[1] + other[match[2]], command)

@@ -52,13 +52,13 @@ class RunningCluster(Cluster):
 
     def items(self, *what: str) -> list[Object]:
         """Return what `kubectl get` finds."""
-        found: list[Object] = json.loads(self.do("get", *what, "-o", "json"))["items"]
-        return found
+        items: list[Object] = json.loads(self.do("get", *what, "-o", "json"))["items"]
+        return items
 
     def pods(self) -> list[Object]:
         """Return tokenguard's pods that are not being deleted."""
-        found = self.items("pods", "-n", "tokenguard", "-l", "app.kubernetes.io/name=tokenguard")
-        return [item for item in found if "deletionTimestamp" not in item["metadata"]]
+        pods = self.items("pods", "-n", "tokenguard", "-l", "app.kubernetes.io/name=tokenguard")
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def replicas(self) -> dict[str, str]:
         """Return the names of these pods, with their image."""
@@ -67,12 +67,12 @@ class RunningCluster(Cluster):
     def metric(self, name: str, **labels: str) -> list[float]:
         """Return the sum over all samples of a metric that have these labels, of each replica."""
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
-        found = []
+        values = []
         for replica in self.replicas():
             _, answer = self.ask("GET", metrics_path(replica))
             samples = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", answer["message"], re.MULTILINE)
-            found.append(sum(float(value) for of, value in samples if wanted <= set(of.split(","))))
-        return found
+            values.append(sum(float(value) for of, value in samples if wanted <= set(of.split(","))))
+        return values
 
     def install(self, image: str, base: str = "manifests", components: Sequence[str] = ()) -> None:
         """Install by the three commands of docs/install.md, with an image of any name."""

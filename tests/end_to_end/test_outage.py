@@ -184,7 +184,7 @@ def test_outage_denies_or_caps_what_the_export_expresses(outage) -> None:
 def test_every_slipped_pod_is_in_the_next_report(available, outage) -> None:
     cluster, (seen, name) = available, outage
     scan_now(cluster)
-    found = slipped(cluster, served(cluster)[0])
+    results = slipped(cluster, served(cluster)[0])
     pods = {item["metadata"]["name"]: item["spec"] for item in cluster.items("pods", "-n", "shop")}
     [read] = [pod_name for pod_name in pods if pod_name.startswith(name)]
     uncapped = {
@@ -194,16 +194,16 @@ def test_every_slipped_pod_is_in_the_next_report(available, outage) -> None:
         and 3607 in [token["expirationSeconds"] for token in tokens(spec).values()]
     }
     assert bool(uncapped) is not seen.is_patched
-    assert found.keys() >= uncapped | {read}
-    assert found[read]["category"] == "Admitted without evaluation"
-    assert found[read]["properties"]["owner"] == f"Deployment/{name}"
-    assert found[read]["message"].endswith(
+    assert results.keys() >= uncapped | {read}
+    assert results[read]["category"] == "Admitted without evaluation"
+    assert results[read]["properties"]["owner"] == f"Deployment/{name}"
+    assert results[read]["message"].endswith(
         f"What to do: first correct Deployment/{name}, whose next pod would be denied by legacy-token-reference; "
         f"then kubectl rollout restart deployment/{name} -n shop"
     )
     rows, problems = status(cluster)
     assert problems == []
-    assert f"{len(found)} running pod" in rows["last scan"]["problems"][0]["text"]
+    assert f"{len(results)} running pod" in rows["last scan"]["problems"][0]["text"]
 
 
 def test_second_scan_writes_nothing(available) -> None:
@@ -298,12 +298,12 @@ def test_killed_containers_of_all_replicas_open_no_gap(available) -> None:
 
 
 def is_restarted(replica) -> bool:
-    [found] = replica["status"]["containerStatuses"]
-    return found["restartCount"] > 0 and found["ready"]
+    [container] = replica["status"]["containerStatuses"]
+    return container["restartCount"] > 0 and container["ready"]
 
 
 def is_ready(replica) -> bool:
-    return any(found["ready"] for found in replica["status"].get("containerStatuses", []))
+    return any(container["ready"] for container in replica["status"].get("containerStatuses", []))
 
 
 def test_status_names_an_edited_policy_of_the_backstop(available) -> None:

@@ -29,12 +29,12 @@ def test_application_reads_the_twin_of_a_legacy_volume_unchanged(cluster, namesp
 def changes(cluster, pod_name: str, path: str, count: int, patience: float) -> list[dict]:
     """Wait until a token file has had so many contents, and return their times."""
 
-    def found():
+    def text():
         times = [line for line in printed(cluster, pod_name, "shop") if line["path"] == path]
         time.sleep(1)
         return len(times) >= count and times
 
-    return eventually(found, patience=patience)
+    return eventually(text, patience=patience)
 
 
 def test_injected_token_lives_as_long_as_the_policy_says(cluster, watched) -> None:

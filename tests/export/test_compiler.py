@@ -25,19 +25,19 @@ WEBHOOKS = Path(__file__).parent.parent.parent / "manifests/webhooks/validating.
 
 
 def policy(text: str) -> Policy:
-    found = read_policy(f"{HEAD}{text}".encode())
-    assert isinstance(found, Policy), found
-    return found
+    parsed = read_policy(f"{HEAD}{text}".encode())
+    assert isinstance(parsed, Policy), parsed
+    return parsed
 
 
 def export(text: str, *, patched: bool = False) -> Export:
     return compile_policy(policy(text), patched=patched)
 
 
-def bindings(found: Export) -> dict[str, list[str]]:
+def bindings(exported: Export) -> dict[str, list[str]]:
     return {
         obj["metadata"]["name"]: obj["spec"]["validationActions"]
-        for obj in found.objects
+        for obj in exported.objects
         if obj["kind"] == "ValidatingAdmissionPolicyBinding"
     }
 
@@ -58,7 +58,7 @@ def test_compile_default_policy_binds_each_rule_with_its_action() -> None:
 
 def test_compile_mode_lowers_every_action() -> None:
     actions = bindings(export("mode: warn"))
-    assert not any("Deny" in found for found in actions.values())
+    assert not any("Deny" in listed for listed in actions.values())
     assert actions["tokenguard-token-expiration-audit"] == ["Audit"]  # of the API server's own token
     assert set(map(tuple, bindings(export("mode: audit")).values())) == {("Audit",)}
 
@@ -75,32 +75,32 @@ def test_compile_twice_gives_the_same_objects() -> None:
 
 
 def test_compile_annotates_revision_and_what_is_not_expressed() -> None:
-    found = export("rules: {legacy-token-reference: patch}")
-    annotations = found.objects[0]["metadata"]["annotations"]
+    exported = export("rules: {legacy-token-reference: patch}")
+    annotations = exported.objects[0]["metadata"]["annotations"]
     assert annotations[POLICY] == policy("rules: {legacy-token-reference: patch}").revision
     assert "legacy-token-reference: not expressed" in annotations[NOT_EXPRESSED]
     assert "legacy-token-reference: not expressed: CEL cannot see the type of a Secret that a pod refers to" in (
-        found.not_expressed
+        exported.not_expressed
     )
 
 
 def test_compile_rule_that_is_off_is_neither_exported_nor_listed() -> None:
-    found = export("rules: {legacy-token-reference: off, token-subpath: off}")
-    assert not any("subpath" in name for name in bindings(found))
-    assert not any("legacy-token-reference" in gap for gap in found.not_expressed)
+    exported = export("rules: {legacy-token-reference: off, token-subpath: off}")
+    assert not any("subpath" in name for name in bindings(exported))
+    assert not any("legacy-token-reference" in gap for gap in exported.not_expressed)
 
 
 def test_compile_patched_policy_mutates_pods_without_gaps() -> None:
-    found = export("rules: {api-token-automount: patch}", patched=True)
-    kinds = [obj["kind"] for obj in found.objects]
+    exported = export("rules: {api-token-automount: patch}", patched=True)
+    kinds = [obj["kind"] for obj in exported.objects]
     assert kinds[:2] == ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"]
     assert kinds.count("MutatingAdmissionPolicy") == 1
-    assert not any(gap.startswith(("token-expiration", "api-token-automount")) for gap in found.not_expressed)
+    assert not any(gap.startswith(("token-expiration", "api-token-automount")) for gap in exported.not_expressed)
 
 
 def test_compile_policy_without_patches_has_no_mutating_policy() -> None:
-    found = export("mode: warn", patched=True)
-    assert not any(obj["kind"].startswith("Mutating") for obj in found.objects)
+    exported = export("mode: warn", patched=True)
+    assert not any(obj["kind"].startswith("Mutating") for obj in exported.objects)
 
 
 def test_compile_too_long_expression_is_refused() -> None:
@@ -138,9 +138,9 @@ FUNCTIONS = {
 
 def test_compile_uses_functions_that_kubernetes_1_30_has() -> None:
     used: dict[str, set[str]] = {VALIDATING: set(), MUTATING: set()}
-    for found in export(DESIGN.partition("kind: TokenPolicy\n")[2], patched=True).objects:
-        names = used[found["kind"].removesuffix("Binding")]
-        for expression in strings_in(found["spec"]):
+    for obj in export(DESIGN.partition("kind: TokenPolicy\n")[2], patched=True).objects:
+        names = used[obj["kind"].removesuffix("Binding")]
+        for expression in strings_in(obj["spec"]):
             code = re.sub(r"""(["'])(?:[^\\]|\\.)*?\1""", "", expression)
             names.update(re.findall(r"(\w+)\(", code))
     validating, mutating = ({name for names in FUNCTIONS[kind].values() for name in names} for kind in FUNCTIONS)
@@ -156,10 +156,10 @@ def strings_in(value: object) -> Iterator[str]:
         yield from strings_in(inner)
 
 
-def selectors(found: Export) -> dict[str, list[dict[str, object]]]:
+def selectors(exported: Export) -> dict[str, list[dict[str, object]]]:
     """Return the requirements of the namespaceSelector by resource."""
-    matched = [one["spec"]["matchConstraints"] for one in found.objects if "matchConstraints" in one["spec"]]
-    return {one["resourceRules"][0]["resources"][0]: one["namespaceSelector"]["matchExpressions"] for one in matched}
+    matched = [obj["spec"]["matchConstraints"] for obj in exported.objects if "matchConstraints" in obj["spec"]]
+    return {obj["resourceRules"][0]["resources"][0]: obj["namespaceSelector"]["matchExpressions"] for obj in matched}
 
 
 def not_in(*names: str) -> dict[str, object]:
@@ -167,8 +167,8 @@ def not_in(*names: str) -> dict[str, object]:
 
 
 def test_compile_leaves_pods_in_excluded_namespaces_alone() -> None:
-    found = compile_policy(default_policy(), patched=True, excluded=("guard", "guard-probe"))
-    assert selectors(found) == {
+    exported = compile_policy(default_policy(), patched=True, excluded=("guard", "guard-probe"))
+    assert selectors(exported) == {
         "pods": [not_in("kube-system", "guard", "guard-probe")],
         "secrets": [not_in("kube-system")],
         "serviceaccounts/token": [not_in("kube-system")],
@@ -189,9 +189,9 @@ def test_compile_excludes_what_the_webhooks_exclude() -> None:
 
 
 def test_compile_ends_messages_with_the_help_of_the_policy() -> None:
-    found = export("messages: {url: https://x/it's, contact: '#team'}")
+    exported = export("messages: {url: https://x/it's, contact: '#team'}")
     messages = [
-        validation["messageExpression"] for one in found.objects for validation in one["spec"].get("validations", ())
+        validation["messageExpression"] for obj in exported.objects for validation in obj["spec"].get("validations", ())
     ]
     help_text = "; for help, see https://x/it's or contact #team [see 'tokenguard rules "
     assert messages
@@ -224,6 +224,6 @@ UNPATCHED = {
     ids=["everything", "default policy", "reject", "mode warn", "off"],
 )
 def test_compile_unpatched_lists_what_nothing_patches(text: str, expected: set[str]) -> None:
-    assert {gap for gap in UNPATCHED if any(gap in found for found in export(text).not_expressed)} == expected
+    assert {gap for gap in UNPATCHED if any(gap in listed for listed in export(text).not_expressed)} == expected
     patched = export(text, patched=True).not_expressed
-    assert not any(gap in found for gap in UNPATCHED for found in patched)
+    assert not any(gap in listed for gap in UNPATCHED for listed in patched)

@@ -40,8 +40,8 @@ def matches(patterns: tuple[str, ...], path: str) -> bool:
 
 
 def is_exposed(path: str) -> bool:
-    found = {f"{node_path.rstrip('/')}/" for node_path in node_paths(path)}
-    return any(node_path.startswith(f"{PODS}/") or f"{PODS}/".startswith(node_path) for node_path in found)
+    folders = {f"{node_path.rstrip('/')}/" for node_path in node_paths(path)}
+    return any(node_path.startswith(f"{PODS}/") or f"{PODS}/".startswith(node_path) for node_path in folders)
 
 
 @settings(max_examples=500)
@@ -59,5 +59,5 @@ def test_node_folder_matches_every_spelling(path: str) -> None:
 def test_mount_path_matches_every_spelling(path: str, windows: bool) -> None:  # noqa: FBT001 - hypothesis
     same = clean_path(path, windows=windows) in {"/var/run/secrets", "c:/var/run/secrets"}
     on_windows = windows or matches((paths.WINDOWS_STYLE,), path)
-    found = matches((paths.mount_path("/var/run/secrets"),), path)
-    assert (found or (on_windows and matches((paths.windows_mount_path("/var/run/secrets"),), path))) == same
+    is_matched = matches((paths.mount_path("/var/run/secrets"),), path)
+    assert (is_matched or (on_windows and matches((paths.windows_mount_path("/var/run/secrets"),), path))) == same

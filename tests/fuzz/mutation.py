@@ -63,8 +63,8 @@ class Vocabulary:
         self._keys: dict[str, dict[str, None]] = {}
         for document in documents:
             self._learn("", document)
-        self.values = {key: [*found] for key, found in self._values.items()}
-        self.keys = {key: [*found] for key, found in self._keys.items()}
+        self.values = {key: [*candidates] for key, candidates in self._values.items()}
+        self.keys = {key: [*candidates] for key, candidates in self._keys.items()}
 
     def _learn(self, under: str, value: Any) -> None:
         if isinstance(value, dict):
@@ -200,7 +200,7 @@ class Mutator:
         return data[:at] + piece * min(times, self._largest // len(piece or b"x")) + data[at:]
 
     def _in_text(self, data: bytes) -> bytes:
-        return self._at(_STRING, data, lambda found: found[0][:-1] + self._chance.choice(IN_TEXT) + b'"')
+        return self._at(_STRING, data, lambda match: match[0][:-1] + self._chance.choice(IN_TEXT) + b'"')
 
     def _number(self, data: bytes) -> bytes:
         return self._at(_NUMBER, data, lambda _: self._chance.choice(NUMBERS))
@@ -208,24 +208,24 @@ class Mutator:
     def _twice(self, data: bytes) -> bytes:
         """Give a key a second time, before or after, with another value."""
         junk = json.dumps(self._chance.choice(ODD)).encode()
-        return self._at(_KEY, data, lambda found: b'"%b":%b,%b' % (found[1], junk, found[0]))
+        return self._at(_KEY, data, lambda match: b'"%b":%b,%b' % (match[1], junk, match[0]))
 
     def _other_case(self, data: bytes) -> bytes:
-        def other(found: "re.Match[bytes]") -> bytes:
-            key = found[1]
-            return found[0].replace(key, self._chance.choice([key.upper(), key.lower(), key.title(), key.swapcase()]))
+        def other(match: "re.Match[bytes]") -> bytes:
+            key = match[1]
+            return match[0].replace(key, self._chance.choice([key.upper(), key.lower(), key.title(), key.swapcase()]))
 
         return self._at(_KEY, data, other)
 
     def _deeper(self, data: bytes) -> bytes:
         depth = self._chance.choice([3, 30, 300, 900, 1100, 3000])
         before, after = self._chance.choice([(b"[", b"]"), (b'{"a":', b"}")])
-        return self._at(_KEY, data, lambda found: b'"x":%b1%b,%b' % (before * depth, after * depth, found[0]))
+        return self._at(_KEY, data, lambda match: b'"x":%b1%b,%b' % (before * depth, after * depth, match[0]))
 
     def _at(self, pattern: "re.Pattern[bytes]", data: bytes, changed: "Callable[[re.Match[bytes]], bytes]") -> bytes:
         start = self._chance.randrange(len(data) + 1)
-        found = pattern.search(data, start) or pattern.search(data)
-        return data[: found.start()] + changed(found) + data[found.end() :] if found else data
+        match = pattern.search(data, start) or pattern.search(data)
+        return data[: match.start()] + changed(match) + data[match.end() :] if match else data
 
 
 _IN_BYTES: list[Callable[[Mutator, bytes], bytes]] = [

@@ -69,9 +69,9 @@ def _at(obj: Any, pointer: str) -> Any:
 
 
 def _patchable(finding: Finding) -> bool:
-    found = finding.violation
+    violation = finding.violation
     return (
         finding.action is Action.REJECT
-        and bool(found.edits)
-        and (finding.intended is Action.PATCH or not found.authored)
+        and bool(violation.edits)
+        and (finding.intended is Action.PATCH or not violation.authored)
     )

@@ -64,8 +64,8 @@ def render_text(folder: Path, kustomization: str) -> list[Object]:
 
 def the(kind: str, objects: list[Object], name: str = "tokenguard") -> Object:
     """Return the one object of this kind and name."""
-    [found] = [obj for obj in objects if obj["kind"] == kind and obj["metadata"]["name"] == name]
-    return found
+    [obj] = [obj for obj in objects if obj["kind"] == kind and obj["metadata"]["name"] == name]
+    return obj
 
 
 def environment_of(deployment: Object) -> dict[str, str]:
@@ -74,10 +74,10 @@ def environment_of(deployment: Object) -> dict[str, str]:
     namespace = {"valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}}
     own = {"value": deployment["metadata"]["namespace"]}
     variables = ({**given, **own} if given.items() >= namespace.items() else given for given in container["env"])
-    found: dict[str, str] = {}
+    environment: dict[str, str] = {}
     for variable in variables:  # $(NAME) is a variable before it
-        found[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda name: found[name[1]], variable["value"])
-    return found
+        environment[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda name: environment[name[1]], variable["value"])
+    return environment
 
 
 def environment_of_process(deployment: Object) -> dict[str, str]:
@@ -103,8 +103,8 @@ def is_custom(obj: Object) -> bool:
 
 def shown_kustomization(page: str, base: str) -> str:
     """Return the kustomization over `base` that a page shows."""
-    [found] = shown_kustomizations(page, f"resources: [../tokenguard/{base}]")
-    return found
+    [text] = shown_kustomizations(page, f"resources: [../tokenguard/{base}]")
+    return text
 
 
 def shown_kustomizations(page: str, *lines: str) -> list[str]:

@@ -25,9 +25,9 @@ def test_excluded_namespaces_are_a_condition_of_each_webhook(folder, tmp_path) -
     shown = re.sub(r"^#  ?", "", "\n".join(re.findall(r"^#   .*", text, re.MULTILINE)), flags=re.MULTILINE)
     shown = shown.replace("../tokenguard/manifests]", f"../tokenguard/{folder}]")
     before, after = conditions(render(folder)), conditions(render_text(tmp_path, shown + "\n"))
-    for name, found in after.items():
-        added = [condition for condition in found if condition not in before[name]]
-        assert [condition for condition in found if condition in before[name]] == before[name]
+    for name, changed in after.items():
+        added = [condition for condition in changed if condition not in before[name]]
+        assert [condition for condition in changed if condition in before[name]] == before[name]
         expected = {"name": CONDITION, "expression": "!(request.namespace in 'cert-manager,calico-system'.split(','))"}
         assert added == ([] if "policy" in name else [expected])
 

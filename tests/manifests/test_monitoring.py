@@ -89,7 +89,7 @@ def test_dashboard_selects_the_cluster_in_every_metric() -> None:
 
 def bare(expression):
     """Return an expression with only `$cluster` left of what is in quotes."""
-    return re.sub(r'"([^"]*)"', lambda found: found[1] if found[1] == "$cluster" else "", expression)
+    return re.sub(r'"([^"]*)"', lambda match: match[1] if match[1] == "$cluster" else "", expression)
 
 
 @each

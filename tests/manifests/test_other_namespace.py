@@ -32,8 +32,8 @@ def overlay(*resources: str, more: str = "") -> str:
 
 @pytest.mark.parametrize("folder", INSTALLATIONS)
 def test_mentions_in_the_default_namespace_are_found(folder) -> None:
-    found = {key for _, key, _ in mentions(render(folder))}
-    assert found >= {"namespace", "values"}
+    keys = {key for _, key, _ in mentions(render(folder))}
+    assert keys >= {"namespace", "values"}
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,6 @@ def test_retiring_account_may_patch_and_delete_secrets_besides() -> None:
     bindings = [obj for obj in objects if obj["kind"].endswith("Binding")]
     assert {subject["name"] for binding in bindings for subject in binding["subjects"]} == {"tokenguard-retire"}
     scanner = {(obj["kind"], obj["metadata"]["name"]) for obj in render("manifests/scanner")}
-    assert {(found["roleRef"]["kind"], found["roleRef"]["name"]) for found in bindings} - scanner == {
+    assert {(binding["roleRef"]["kind"], binding["roleRef"]["name"]) for binding in bindings} - scanner == {
         ("ClusterRole", "tokenguard-retire")
     }

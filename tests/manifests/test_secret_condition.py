@@ -32,7 +32,7 @@ def parts() -> list[str]:
 
 PARTS = parts()
 FIRST = re.findall(r"'(.)'", re.findall(r"\[([^\]]+)\]\.exists\(first", expression())[0])
-[BROKEN] = [re.compile(found) for found in re.findall(r"token\.matches\(\s*'([^']+)'", expression())]
+[BROKEN] = [re.compile(pattern) for pattern in re.findall(r"token\.matches\(\s*'([^']+)'", expression())]
 
 
 def is_sent(text: str | bytes) -> bool:

@@ -15,8 +15,8 @@ NAME = "tokenguard.tokenguard.svc"
 
 
 def only(pem: bytes):
-    [found] = parse_certificates(pem)
-    return found
+    [certificate] = parse_certificates(pem)
+    return certificate
 
 
 @pytest.fixture
@@ -64,9 +64,9 @@ def test_key_is_p256_and_matches_only_its_certificate(authority) -> None:
 
 
 def test_ca_may_sign_serving_certificates_only(authority) -> None:
-    found = only(authority.certificate).x509.extensions
-    limits = found.get_extension_for_class(x509.BasicConstraints).value
-    usage = found.get_extension_for_class(x509.KeyUsage).value
+    extensions = only(authority.certificate).x509.extensions
+    limits = extensions.get_extension_for_class(x509.BasicConstraints).value
+    usage = extensions.get_extension_for_class(x509.KeyUsage).value
     assert (limits.ca, limits.path_length) == (True, 0)
     assert usage.key_cert_sign
     assert not usage.digital_signature

@@ -19,7 +19,7 @@ from webhook.server.tls_stream import TlsStream
 BODY = recorded("pod-plain.pods", "mutate")
 REVIEW = POST % len(BODY) + BODY
 PAGE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST_REVIEW, LAST_PAGE = (one.replace(b"Host: a", b"Host: a\r\nConnection: close", 1) for one in (REVIEW, PAGE))
+LAST_REVIEW, LAST_PAGE = (request.replace(b"Host: a", b"Host: a\r\nConnection: close", 1) for request in (REVIEW, PAGE))
 CLIENT = ssl.create_default_context()
 CLIENT.check_hostname, CLIENT.verify_mode = False, ssl.CERT_NONE
 

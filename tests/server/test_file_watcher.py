@@ -30,9 +30,9 @@ class Watched(WatchedFiles):
 def watched_file(tmp_path, caplog):
     caplog.set_level("INFO", "tokenguard")
     (tmp_path / "file").write_text("first")
-    found = Watched(tmp_path)
-    found.check()
-    return found
+    watched = Watched(tmp_path)
+    watched.check()
+    return watched
 
 
 def test_changed_file_is_used_counted_and_logged_once(watched_file, tmp_path, caplog):

@@ -36,8 +36,8 @@ def test_json_log_includes_lines_of_gunicorn(tmp_path):
     with serve(tmp_path, "--log-format", "json") as server:
         [worker] = server.workers
         server.replace_worker()
-        found = [line for line in log_lines(server) if line["logger"] == "gunicorn.error"]
-    assert any(str(worker) in line["message"] for line in found)
+        errors = [line for line in log_lines(server) if line["logger"] == "gunicorn.error"]
+    assert any(str(worker) in line["message"] for line in errors)
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

@@ -57,9 +57,9 @@ CASES = {
 
 @pytest.mark.parametrize(("claims", "document", "outcome", "findings"), CASES.values(), ids=CASES)
 def test_token_is_evaluated_like_its_request(claims, document, outcome, findings) -> None:
-    found = decision(claims, document)
-    assert found.outcome is outcome
-    assert [(finding.rule, finding.action) for finding in found.findings] == findings
+    inspected = decision(claims, document)
+    assert inspected.outcome is outcome
+    assert [(finding.rule, finding.action) for finding in inspected.findings] == findings
 
 
 def test_override_by_label_applies_if_the_label_is_given() -> None:
@@ -70,15 +70,15 @@ def test_override_by_label_applies_if_the_label_is_given() -> None:
 
 def test_exemption_of_the_account_is_reported() -> None:
     exempt = "{rules: ['*'], namespaces: [demo], serviceAccounts: [app], reason: INFRA-1, until: never}"
-    found = decision(TWO_HOURS, f"exemptions:\n- {exempt}\n")
-    assert found.outcome is ALLOWED
-    assert [rule for rule, _ in found.exemptions] == ["token-request-expiration", "token-request-binding"]
+    inspected = decision(TWO_HOURS, f"exemptions:\n- {exempt}\n")
+    assert inspected.outcome is ALLOWED
+    assert [rule for rule, _ in inspected.exemptions] == ["token-request-expiration", "token-request-binding"]
 
 
 def test_token_of_kube_system_is_left_alone() -> None:
     whose = {"namespace": "kube-system", "serviceaccount": {"name": "app"}}
-    found = decision(plain_claims(exp=ISSUED + 7200, **{"kubernetes.io": whose}))
-    assert (found.outcome, found.note) == (ALLOWED, "namespace kube-system is excluded")
+    inspected = decision(plain_claims(exp=ISSUED + 7200, **{"kubernetes.io": whose}))
+    assert (inspected.outcome, inspected.note) == (ALLOWED, "namespace kube-system is excluded")
 
 
 def test_other_token_is_not_evaluated() -> None:

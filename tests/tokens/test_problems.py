@@ -51,9 +51,9 @@ CASES = {
 @pytest.mark.parametrize(("header", "claims", "said"), CASES.values(), ids=CASES)
 def test_find_problems_of_each_kind_of_token(header, claims, said) -> None:
     token = parse_token(unsigned(header, claims))
-    found = list(find_problems(token, dt.datetime.fromtimestamp(ISSUED + 10, dt.UTC)))
-    assert len(found) == len(said)
-    assert all(pair.startswith(expected) for pair, expected in zip(found, said, strict=True)), found
+    problems = list(find_problems(token, dt.datetime.fromtimestamp(ISSUED + 10, dt.UTC)))
+    assert len(problems) == len(said)
+    assert all(pair.startswith(expected) for pair, expected in zip(problems, said, strict=True)), problems
 
 
 @pytest.mark.parametrize(("seconds", "words"), [

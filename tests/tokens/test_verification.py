@@ -50,9 +50,14 @@ ACCEPTED = {
 
 @pytest.mark.parametrize(("claims", "requested", "audiences"), ACCEPTED.values(), ids=ACCEPTED)
 def test_valid_token_is_accepted_for_its_audiences(claims, requested, audiences) -> None:
-    found = checked(claims, *requested)
-    assert (found.accepted, found.audiences, found.account, found.reasons) == (True, audiences, APP, ())
-    assert set(found.rejected) == set(requested) - set(audiences)
+    verification = checked(claims, *requested)
+    assert (verification.accepted, verification.audiences, verification.account, verification.reasons) == (
+        True,
+        audiences,
+        APP,
+        (),
+    )
+    assert set(verification.rejected) == set(requested) - set(audiences)
 
 
 REFUSED = {
@@ -89,9 +94,9 @@ REFUSED = {
 
 @pytest.mark.parametrize(("claims", "requested", "reasons"), REFUSED.values(), ids=REFUSED)
 def test_rejected_token_has_every_reason(claims, requested, reasons) -> None:
-    found = checked(claims, *requested)
-    assert (found.accepted, found.audiences, found.rejected) == (False, (), requested)
-    assert list(found.reasons) == reasons
+    verification = checked(claims, *requested)
+    assert (verification.accepted, verification.audiences, verification.rejected) == (False, (), requested)
+    assert list(verification.reasons) == reasons
 
 
 def test_clock_skew_of_a_minute_is_tolerated() -> None:
@@ -101,26 +106,31 @@ def test_clock_skew_of_a_minute_is_tolerated() -> None:
 
 def test_forged_token_is_rejected_whatever_it_claims() -> None:
     forged = signer(key_id="stranger").sign(plain_claims(), kid="key-1")
-    found = verify_with_keys(presented(None, text=forged), issuer())
-    assert found.reasons == ("the signature was not made with the key that the token names",)
+    verification = verify_with_keys(presented(None, text=forged), issuer())
+    assert verification.reasons == ("the signature was not made with the key that the token names",)
 
 
 def test_unknown_issuer_name_is_noted() -> None:
-    found = checked(plain_claims(iss=ELSEWHERE, aud=[ELSEWHERE]), name="")
-    assert (found.accepted, found.audiences) == (True, (ELSEWHERE,))
-    assert found.notes == (f'issuer "{ELSEWHERE}" not verified; set --issuer',)
+    verification = checked(plain_claims(iss=ELSEWHERE, aud=[ELSEWHERE]), name="")
+    assert (verification.accepted, verification.audiences) == (True, (ELSEWHERE,))
+    assert verification.notes == (f'issuer "{ELSEWHERE}" not verified; set --issuer',)
 
 
 def test_token_past_its_requested_lifetime_has_a_note() -> None:
-    found = checked(pod_claims(), now=ISSUED + 3607 + 90)
-    assert found.accepted
-    assert found.notes == ("stale: its requested lifetime ended 1 minute 30 seconds ago",)
+    verification = checked(pod_claims(), now=ISSUED + 3607 + 90)
+    assert verification.accepted
+    assert verification.notes == ("stale: its requested lifetime ended 1 minute 30 seconds ago",)
 
 
 def test_accepted_review_determines_audiences_and_account() -> None:
     review = TokenReviewResult(authenticated=True, username=APP, audiences=(VAULT,))
-    found = verify_by_review(presented(plain_claims(), ELSEWHERE, VAULT), review, None)
-    assert (found.accepted, found.audiences, found.rejected, found.account) == (True, (VAULT,), (ELSEWHERE,), APP)
+    verification = verify_by_review(presented(plain_claims(), ELSEWHERE, VAULT), review, None)
+    assert (verification.accepted, verification.audiences, verification.rejected, verification.account) == (
+        True,
+        (VAULT,),
+        (ELSEWHERE,),
+        APP,
+    )
 
 
 def test_review_without_audiences_is_for_the_api_server_only() -> None:
@@ -133,20 +143,22 @@ def test_review_without_audiences_is_for_the_api_server_only() -> None:
 
 def test_rejected_review_has_the_error_and_every_reason() -> None:
     review = TokenReviewResult(authenticated=False, error="invalid\nbearer token")
-    found = verify_by_review(presented(plain_claims(iss=ELSEWHERE)), review, issuer())
-    assert found.reasons == (
+    verification = verify_by_review(presented(plain_claims(iss=ELSEWHERE)), review, issuer())
+    assert verification.reasons == (
         "the API server says: invalid\\nbearer token",
         f'issued by "{ELSEWHERE}", not by "{ISSUER}"',
     )
     silent = verify_by_review(presented(plain_claims()), TokenReviewResult(authenticated=False), None)
     assert silent.reasons == ("the API server gives no reason",)
     unseen = verify_by_review(presented(plain_claims(iss=ELSEWHERE)), review, None)
-    assert unseen.reasons == found.reasons[:1]
+    assert unseen.reasons == verification.reasons[:1]
 
 
 def test_rejected_valid_token_names_its_bound_objects() -> None:
-    found = verify_by_review(presented(pod_claims()), TokenReviewResult(authenticated=False, error="no"), issuer())
-    [reason] = found.reasons[1:]
+    verification = verify_by_review(
+        presented(pod_claims()), TokenReviewResult(authenticated=False, error="no"), issuer()
+    )
+    [reason] = verification.reasons[1:]
     assert reason.startswith("the token itself is valid; check whether these were deleted or recreated")
     assert reason.endswith(": its account, Pod app-1, Node node-1")
 

@@ -41,32 +41,32 @@ class Api:
 
     def put_endpoints(self, ready: dict[str, bool | None]) -> None:
         """Make the EndpointSlice of the Service, with these addresses; nobody says of None whether it is ready."""
-        found = [
+        endpoints = [
             {"addresses": [address], "conditions": {} if is_ready is None else {"ready": is_ready}}
             for address, is_ready in ready.items()
         ]
-        self.put(f"{ENDPOINTS}/tokenguard-x", {"metadata": {"name": "tokenguard-x"}, "endpoints": found})
+        self.put(f"{ENDPOINTS}/tokenguard-x", {"metadata": {"name": "tokenguard-x"}, "endpoints": endpoints})
 
-    def put(self, path: str, found: dict[str, Any]) -> None:
+    def put(self, path: str, obj: dict[str, Any]) -> None:
         self._version += 1
-        found.setdefault("metadata", {})["resourceVersion"] = str(self._version)
+        obj.setdefault("metadata", {})["resourceVersion"] = str(self._version)
         kind = "MODIFIED" if path in self.objects else "ADDED"
-        self.objects[path] = found
+        self.objects[path] = obj
         self._notify(kind, path)
 
     def bundles(self) -> list[str | None]:
         """Return the bundle of every webhook, in base64."""
-        found = [self.objects[f"{path}/tokenguard"]["webhooks"] for path in CONFIGURATIONS]
-        return [webhook["clientConfig"].get("caBundle") for webhooks in found for webhook in webhooks]
+        configurations = [self.objects[f"{path}/tokenguard"]["webhooks"] for path in CONFIGURATIONS]
+        return [webhook["clientConfig"].get("caBundle") for webhooks in configurations for webhook in webhooks]
 
     def get(self, path, query, accept) -> bytes:
         self._record_request("get", path)
         wanted = query.get("fieldSelector", "").removeprefix("metadata.name=")
         names = [wanted] if wanted else [key for key in self.objects if key.startswith(f"{path}/")]
-        found = [self.objects.get(name if name.startswith("/") else f"{path}/{name}") for name in names]
+        objects = [self.objects.get(name if name.startswith("/") else f"{path}/{name}") for name in names]
         kind = "PartialObjectMetadataList" if "as=PartialObjectMetadataList" in accept else "List"
         meta = {"resourceVersion": str(self._version)}
-        return json.dumps({"kind": kind, "metadata": meta, "items": [obj for obj in found if obj]}).encode()
+        return json.dumps({"kind": kind, "metadata": meta, "items": [obj for obj in objects if obj]}).encode()
 
     @contextlib.contextmanager
     def watch(self, path, query, _accept):
@@ -76,12 +76,12 @@ class Api:
         """Wait a moment for a change under a path, and return the changes there as the events of a watch."""
         with self._changed:
             self._changed.wait_for(lambda: self._version > version, 0.05)
-            found = [change for change in self._changes if change[0] > version and change[2].startswith(f"{path}/")]
+            changes = [change for change in self._changes if change[0] > version and change[2].startswith(f"{path}/")]
         return [
             (number, json.dumps({"type": kind, "object": {
                 "kind": "PartialObjectMetadata", "metadata": {"resourceVersion": str(number)},
             }}).encode() + b"\n")
-            for number, kind, _ in found
+            for number, kind, _ in changes
         ]  # fmt: skip
 
     def _notify(self, kind: str, path: str) -> None:

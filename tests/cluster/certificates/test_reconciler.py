@@ -49,8 +49,8 @@ def is_refused(api: Api, node: SimulatedReplica, time: SimulatedTime) -> str:
 
 
 def force(api: Api, time: SimulatedTime, *, revoke: bool = False) -> None:
-    found = WHERE.read(api)
-    assert WHERE.write(api, add_new_ca(found.stored, time.now, revoke=revoke), found.version)
+    current = WHERE.read(api)
+    assert WHERE.write(api, add_new_ca(current.stored, time.now, revoke=revoke), current.version)
 
 
 def test_one_replica_creates_secret_and_bundles(api, time) -> None:
@@ -363,9 +363,9 @@ def test_ca_key_is_not_decoded_without_signing(api, time) -> None:
     api.objects[f"{SECRETS}/tokenguard-tls"]["data"]["ca.key"] = "not base64"
     node = SimulatedReplica(api, time, manage=False)
     assert node.look() == IDLE
-    found = WHERE.read(api, signs=False)
-    assert node.given == found.stored.certificate + b"\n" + found.stored.key
-    assert (found.stored.bundle, found.stored.ca_key) == (b"", b"")
+    current = WHERE.read(api, signs=False)
+    assert node.given == current.stored.certificate + b"\n" + current.stored.key
+    assert (current.stored.bundle, current.stored.ca_key) == (b"", b"")
 
 
 UNSERVABLE = {
@@ -517,10 +517,10 @@ def test_bundle_is_bounded_if_the_ca_key_keeps_disappearing(api, time, seconds, 
 def test_certificate_of_an_unmanaged_ca_is_not_served(api, time) -> None:
     node = SimulatedReplica(api, time)
     settle(time, node)
-    served, found = node.given, WHERE.read(api)
+    served, current = node.given, WHERE.read(api)
     stranger = issue_certificate(create_ca(time.now), [NAME], time.now)
-    held = found.stored
-    WHERE.write(api, StoredCertificates(held.bundle, held.ca_key, stranger.certificate, stranger.key), found.version)
+    held = current.stored
+    WHERE.write(api, StoredCertificates(held.bundle, held.ca_key, stranger.certificate, stranger.key), current.version)
     given = []
     give = node._give
     node.reconciler._served = replace(

@@ -47,8 +47,8 @@ def test_existing_legacy_secret_may_be_changed_and_deleted(cluster) -> None:
 
 def test_mode_warn_allows_a_legacy_secret_with_a_warning(cluster) -> None:
     assert "Warning: legacy-token-secret: type requests a token" in warnings(cluster, secret("another", "warned"))
-    found = cluster.do("get", "secret", "another", "-n", "warned", "-o", "jsonpath={.type}")
-    assert found == LEGACY
+    kind = cluster.do("get", "secret", "another", "-n", "warned", "-o", "jsonpath={.type}")
+    assert kind == LEGACY
 
 
 def test_exempt_user_may_create_legacy_secrets(cluster) -> None:

@@ -126,11 +126,11 @@ def test_pods_of_a_controller_are_evaluated_and_patched(cluster) -> None:
 
 
 def events(cluster, name, namespace):
-    found = json.loads(cluster.do("get", "events", "-n", namespace, "-o", "json"))["items"]
+    items = json.loads(cluster.do("get", "events", "-n", namespace, "-o", "json"))["items"]
     return [
-        item
-        for item in found
-        if item["source"].get("component") == "tokenguard" and item["involvedObject"]["name"] == name
+        event
+        for event in items
+        if event["source"].get("component") == "tokenguard" and event["involvedObject"]["name"] == name
     ]
 
 

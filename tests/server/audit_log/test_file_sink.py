@@ -61,8 +61,8 @@ def test_file_that_logrotate_moves_is_followed(tmp_path):
         watcher.stop()
     files = list(tmp_path.glob("audit*"))
     assert len(files) > 2
-    found = [json.loads(line)["uid"] for file in files for line in file.read_bytes().splitlines()]
-    assert sorted(found) == sorted(written)
+    uids = [json.loads(line)["uid"] for file in files for line in file.read_bytes().splitlines()]
+    assert sorted(uids) == sorted(written)
 
 
 def test_keep_limits_the_rotated_files(tmp_path):

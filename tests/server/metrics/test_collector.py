@@ -40,10 +40,10 @@ def samples(state: State) -> dict[str, float]:
 
 def expiries(state: State) -> dict[str, float]:
     """Return when each exemption with a series of its own expires, by its index in the policy."""
-    found = samples(state)
+    sampled = samples(state)
     return {
         re.search(r'exemption="exemptions\[(\d+)\]"', name)[1]: value
-        for name, value in found.items()
+        for name, value in sampled.items()
         if name.startswith("tokenguard_exemption_expiry")
     }
 
@@ -56,27 +56,27 @@ def expiries(state: State) -> dict[str, float]:
     ],
 )  # fmt: skip
 def test_exemptions_are_counted_by_days_left(until, days_left) -> None:
-    found = samples(state_with(f"{HEAD}exemptions:\n{exemption(until)}"))
-    counted = {name: value for name, value in found.items() if name.startswith("tokenguard_exemptions{")}
+    sampled = samples(state_with(f"{HEAD}exemptions:\n{exemption(until)}"))
+    counted = {name: value for name, value in sampled.items() if name.startswith("tokenguard_exemptions{")}
     assert counted.pop(f'tokenguard_exemptions{{days_left="{days_left}"}}') == 1
     assert set(counted.values()) == {0}
 
 
 def test_exemption_expires_when_its_last_day_is_over() -> None:
     every = exemption("2026-11-23", "Jenkins", '["*"]')
-    found = samples(state_with(f"{HEAD}exemptions:\n{every}"))
+    sampled = samples(state_with(f"{HEAD}exemptions:\n{every}"))
     name = 'tokenguard_exemption_expiry_timestamp_seconds{exemption="exemptions[0]",reason="Jenkins",rules="*"}'
-    assert found[name] == dt.datetime(2026, 11, 24, tzinfo=dt.UTC).timestamp()
+    assert sampled[name] == dt.datetime(2026, 11, 24, tzinfo=dt.UTC).timestamp()
 
 
 def test_exemptions_that_expire_first_have_series_of_their_own() -> None:
     day = dt.date(2026, 11, 23)
     every = ["never", *(str(day - dt.timedelta(1 + number)) for number in range(MAX_EXEMPTIONS))]
     every += [str(day + dt.timedelta(number)) for number in reversed(range(30))]
-    found = expiries(state_with(f"{HEAD}exemptions:\n{''.join(map(exemption, every))}"))
+    sampled = expiries(state_with(f"{HEAD}exemptions:\n{''.join(map(exemption, every))}"))
     coming = {str(number) for number in range(1 + MAX_EXEMPTIONS, 1 + MAX_EXEMPTIONS + 30)}
     last_expired = {str(number) for number in range(1, 1 + MAX_EXEMPTIONS - 30)}
-    assert set(found) == coming | last_expired
+    assert set(sampled) == coming | last_expired
 
 
 def test_long_reason_with_control_characters_is_cut_and_escaped() -> None:
@@ -94,14 +94,14 @@ def test_state_gauges_are_what_the_state_knows() -> None:
     state = state_with(HEAD)
     state.last_synced |= {"Secrets": 2e9, "Namespaces": 1.0}
     state.certificate = parse_certificates(create_self_signed((), TODAY).certificate)[0]
-    found = samples(state)
-    assert found["tokenguard_ready"] == 1
-    assert found[f'tokenguard_policy_info{{mode="enforce",revision="{state.snapshot.policy.revision}"}}'] == 1
-    assert found["tokenguard_legacy_secrets"] == found['tokenguard_state_objects{resource="secrets"}'] == 3
-    assert found['tokenguard_state_objects{resource="namespaces"}'] == 1
-    assert found['tokenguard_state_age_seconds{source="secrets"}'] == 0
-    assert found['tokenguard_state_age_seconds{source="namespaces"}'] > 0
-    assert found["tokenguard_certificate_expiry_timestamp_seconds"] == state.certificate.not_after.timestamp()
+    sampled = samples(state)
+    assert sampled["tokenguard_ready"] == 1
+    assert sampled[f'tokenguard_policy_info{{mode="enforce",revision="{state.snapshot.policy.revision}"}}'] == 1
+    assert sampled["tokenguard_legacy_secrets"] == sampled['tokenguard_state_objects{resource="secrets"}'] == 3
+    assert sampled['tokenguard_state_objects{resource="namespaces"}'] == 1
+    assert sampled['tokenguard_state_age_seconds{source="secrets"}'] == 0
+    assert sampled['tokenguard_state_age_seconds{source="namespaces"}'] > 0
+    assert sampled["tokenguard_certificate_expiry_timestamp_seconds"] == state.certificate.not_after.timestamp()
 
 
 def test_placeholder_certificate_has_no_expiry() -> None:
@@ -112,5 +112,5 @@ def test_placeholder_certificate_has_no_expiry() -> None:
 
 
 def test_state_without_a_snapshot_has_only_readiness() -> None:
-    found = samples(State())
-    assert {name: value for name, value in found.items() if not name.startswith(COUNTED)} == {"tokenguard_ready": 0.0}
+    sampled = samples(State())
+    assert {name: value for name, value in sampled.items() if not name.startswith(COUNTED)} == {"tokenguard_ready": 0.0}

@@ -93,10 +93,10 @@ def test_audiences_of_one_namespace_leave_room_for_others() -> None:
     for number in range(MAX_AUDIENCES + 20):
         metrics.count_review(request("greedy"), capped(f"made-up-{number}"), 0.001)
     metrics.count_review(request("demo"), capped("vault"), 0.001)
-    found = counted(metrics, CAPPED)
+    values = counted(metrics, CAPPED)
     own = {(f"made-up-{number}", "1d"): 1 for number in range(MAX_AUDIENCES_PER_NAMESPACE)}
     others = MAX_AUDIENCES + 20 - MAX_AUDIENCES_PER_NAMESPACE
-    assert found == own | {(OTHER, "1d"): others, ("vault", "1d"): 1}
+    assert values == own | {(OTHER, "1d"): others, ("vault", "1d"): 1}
 
 
 def test_audiences_in_made_up_namespaces_share_one_share() -> None:
@@ -174,8 +174,8 @@ def test_scrape_in_another_thread_succeeds_while_series_grow() -> None:
     thread = threading.Thread(target=scrape)
     thread.start()
     for number in range(MAX_NAMESPACES):
-        found = tuple(finding(rule.name, action) for rule in RULES for action in Action)
-        metrics.count_review(request(f"ns-{number}"), Decision(Outcome.WARNED, found), 0.001)
+        findings = tuple(finding(rule.name, action) for rule in RULES for action in Action)
+        metrics.count_review(request(f"ns-{number}"), Decision(Outcome.WARNED, findings), 0.001)
     done.set()
     thread.join()
     assert errors == []
