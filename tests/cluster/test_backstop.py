@@ -12,9 +12,9 @@ from webhook.cluster.backstop import Backstop, BackstopMode, BackstopState, back
 from webhook.cluster.transport import ApiError
 from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.loader import default_policy
+from webhook.core.snapshot import Snapshot
 from webhook.export.compiler import compile_policy
 from webhook.export.objects import PolicyTooLargeError
-from webhook.server.state import Snapshot
 
 NOTHING = json.dumps({"items": []}).encode()
 NOT_SERVED = ApiError(404, "the server could not find the requested resource")

@@ -11,6 +11,7 @@ from webhook.cluster.transport import ApiError
 from webhook.core.cluster_state import ClusterState
 from webhook.core.dry_run import DryRunAnswer
 from webhook.core.policy.loader import default_policy
+from webhook.core.snapshot import Snapshot
 from webhook.status.probe import ProbePod, expect, probe_pod
 
 NAMESPACE = "tokenguard-probe"
@@ -23,7 +24,7 @@ PATCHED = DryRunAnswer(
     'HTTP 403: pods "x" is forbidden: exceeded quota: nothing',
     WARNINGS,
 )
-SNAPSHOT = POLICY, ClusterState()
+SNAPSHOT = Snapshot(POLICY, ClusterState())
 LET_IN = DryRunAnswer(201, "")
 
 

@@ -15,7 +15,7 @@ from webhook.cluster.backstop import Backstop, BackstopMode, backstop_state
 from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
-from webhook.server.state import Snapshot
+from webhook.core.snapshot import Snapshot
 
 RIGHTS = "manifests/components/backstop/rights/cluster-role.yaml"
 SUBPATH = f"{ADMISSION}/validatingadmissionpolicies/tokenguard-token-subpath"

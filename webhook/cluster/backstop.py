@@ -6,17 +6,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
 from webhook.cluster.admission_history import WEBHOOK
 from webhook.cluster.api_client import ApiClient
 from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
-from webhook.core.cluster_state import ClusterState
 from webhook.core.errors import UserError
 from webhook.core.formatting import FastStrEnum
-from webhook.core.policy.model import Policy
+from webhook.core.snapshot import Snapshot
 from webhook.core.webhook_namespaces import WebhookScopes
 from webhook.export.compiler import compile_policy
 from webhook.export.objects import (
@@ -54,20 +53,6 @@ class BackstopMode(FastStrEnum):
     OFF = "off"
     VAP = "vap"
     MAP = "vap+map"
-
-
-class PolicySnapshot(Protocol):
-    """The policy in force and the cluster state."""
-
-    @property
-    def policy(self) -> Policy:
-        """The policy."""
-        ...
-
-    @property
-    def cluster(self) -> ClusterState:
-        """The cluster state."""
-        ...
 
 
 class BackstopState(NamedTuple):
@@ -130,7 +115,7 @@ class Backstop:
 
     def __init__(  # noqa: PLR0913 - its source, its target, and independent settings
         self,
-        snapshot: Callable[[], PolicySnapshot | None],
+        snapshot: Callable[[], Snapshot | None],
         report: Callable[[bool], None],
         folder: Path,
         *,
@@ -174,7 +159,7 @@ class Backstop:
             self._stopping.wait(_POLICY_INTERVAL)
             waited += _POLICY_INTERVAL
 
-    def reconcile_and_report(self, snapshot: PolicySnapshot) -> None:
+    def reconcile_and_report(self, snapshot: Snapshot) -> None:
         """Reconcile; report the result, and log an error once."""
         try:
             self.reconcile(snapshot)
@@ -190,7 +175,7 @@ class Backstop:
         self._last_error = error
         self._report(not error)
 
-    def reconcile(self, snapshot: PolicySnapshot) -> int:
+    def reconcile(self, snapshot: Snapshot) -> int:
         """Apply what is missing or edited, delete what is stale; return how many objects were written or deleted.
 
         Raises `ApiError`, also if the API server does not serve a kind that is needed: then nothing is written. Raises
@@ -208,7 +193,7 @@ class Backstop:
             log.info("backstop: %s applied, %s deleted", len(changed), len(stale))
         return len(changed) + len(stale)
 
-    def _compile(self, snapshot: PolicySnapshot) -> Sequence[Object]:
+    def _compile(self, snapshot: Snapshot) -> Sequence[Object]:
         """Return the objects, without exemptions that have ended; cached until what they are made from changes."""
         webhooks = self._read_webhooks()
         now = self._transport.now()

@@ -14,9 +14,8 @@ from pathlib import Path
 from webhook.cluster.api_client import ApiClient
 from webhook.cluster.self_review import may_probe, user_name
 from webhook.cluster.transport import ApiError, Transport
-from webhook.core.cluster_state import ClusterState
 from webhook.core.dry_run import DryRunAnswer
-from webhook.core.policy.model import Policy
+from webhook.core.snapshot import Snapshot
 from webhook.status.probe import ProbeFinding, ProbePod, ProbeResult, check_answer, expect, is_unlocked, probe_pod
 
 log = logging.getLogger("tokenguard.probe")
@@ -25,14 +24,12 @@ RETRY_DELAY = 3.0
 _JITTER = 0.2
 _FIRST_DELAY = 10.0
 
-Snapshot = Callable[[], tuple[Policy, ClusterState] | None]
-"""Returns the policy and the cluster state in force, None before they are loaded."""
-
 
 def run_probe(
-    transport: Transport, namespace: str, policy: Policy, cluster: ClusterState, user: str
+    transport: Transport, namespace: str, snapshot: Snapshot, user: str
 ) -> list[tuple[ProbeFinding, DryRunAnswer]]:
     """Probe once, in a namespace. `user` makes the requests. Raises `ApiError` without an answer."""
+    policy, cluster = snapshot.policy, snapshot.cluster
     tokens = policy.in_namespace(namespace, cluster.namespace_labels(namespace)).tokens
     results = []
     for pod in ProbePod:
@@ -48,7 +45,7 @@ class SelfProbe:
 
     def __init__(  # noqa: PLR0913 - what is probed, and options
         self,
-        snapshot: Snapshot,
+        snapshot: Callable[[], Snapshot | None],
         record: Callable[[str, str], None],
         folder: Path,
         *,
@@ -59,7 +56,8 @@ class SelfProbe:
     ) -> None:
         """Create pods in `namespace`; starts nothing, so it may be created before a fork.
 
-        `record` gets pod and result, and `folder` is private to the server. `kubeconfig` is None in a cluster.
+        `snapshot` returns what is in force, None before it is loaded. `record` gets pod and result, and `folder` is
+        private to the server. `kubeconfig` is None in a cluster.
         """
         self._snapshot = snapshot
         self._record = record
@@ -109,7 +107,7 @@ class SelfProbe:
         snapshot = self._snapshot()
         if snapshot is None or not self._is_permitted():
             return []
-        return run_probe(self._transport, self._namespace, *snapshot, self._user)
+        return run_probe(self._transport, self._namespace, snapshot, self._user)
 
     def _is_permitted(self) -> bool:
         """Return whether this account may create the pods; asked first, so that no refusal is in the audit log."""

@@ -29,6 +29,7 @@ from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import labels
+from webhook.core.snapshot import Snapshot
 from webhook.pki.certificate import parse_certificates
 from webhook.pki.issue import is_created_here
 from webhook.scan.evaluation_result import Admission
@@ -234,7 +235,7 @@ def _probe(
         return NotRead(f"no right to create pods in namespace {where}")
     known = {} if isinstance(namespaces, NotRead) else {name: labels(of) for name, of in namespaces.items()}
     cluster = ClusterState(namespaces=known, own_namespace=own_namespace)
-    found = run_probe(transport, where, policy.policy, cluster, user_name(transport))
+    found = run_probe(transport, where, Snapshot(policy.policy, cluster), user_name(transport))
     return ProbeFacts(where, tuple(finding for finding, _ in found), any(is_unlocked(answer) for _, answer in found))
 
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from webhook.core.cluster_state import ClusterState
 from webhook.core.owner_event import OwnerEvent
-from webhook.core.policy.model import Policy
-from webhook.server.state import Snapshot, State
+from webhook.core.snapshot import Snapshot
+from webhook.server.state import State
 
 
 class Background(Protocol):
@@ -43,14 +43,7 @@ LiveSourceFactory = Callable[[State, ClusterState, Callable[[bool], None], Path]
 accepted, and a folder that is private to the server and outlives a worker. Called in the master: starts nothing."""
 CertificateSourceFactory = Callable[[Path, Callable[[], str]], CertificateSource]
 """Takes such a folder, and a function that returns the fingerprint of the served certificate."""
-ProbeFactory = Callable[
-    [
-        Callable[[], tuple[Policy, ClusterState] | None],
-        Callable[[str, str], None],
-        Path,
-    ],
-    Background,
-]
+ProbeFactory = Callable[[Callable[[], Snapshot | None], Callable[[str, str], None], Path], Background]
 """Takes what is probed, what gets a pod and its result, and such a folder."""
 BackstopFactory = Callable[[Callable[[], Snapshot | None], Callable[[bool], None], Path], Background]
 """Takes the policy in force, what gets whether the exported policies are in step with it, and such a folder."""

@@ -15,6 +15,7 @@ from webhook.core.evaluate import allow_unpatched, evaluate, policy_independent_
 from webhook.core.kinds import WARN_ONLY, Subject
 from webhook.core.owner_event import OwnerEvent, build_owner_event
 from webhook.core.policy.model import Mode
+from webhook.core.snapshot import Snapshot
 from webhook.server.admission_response import encode_response
 from webhook.server.audit_log.logger import AuditLog
 from webhook.server.http_errors import Refusal, error_body
@@ -22,7 +23,7 @@ from webhook.server.http_message import HttpResponse
 from webhook.server.metrics.definitions import FAILURES, INTERNAL_ERRORS, REFUSALS, ReviewFailure
 from webhook.server.metrics.recorder import Metrics
 from webhook.server.readiness import readiness_error
-from webhook.server.state import Snapshot, State
+from webhook.server.state import State
 
 log = logging.getLogger("tokenguard.review")
 

@@ -92,8 +92,7 @@ def _application(  # noqa: PLR0913, PLR0917 - the parts that are put together
         own_namespace=options.own_namespace, probe_namespace=options.probe_namespace,
     )  # fmt: skip
     probe = options.probe and options.probe(
-        lambda: (snapshot.policy, snapshot.cluster) if (snapshot := state.snapshot) else None,
-        metrics.count_probe, folder,
+        lambda: state.snapshot, metrics.count_probe, folder
     )  # fmt: skip
     backstop = options.backstop and options.backstop(lambda: state.snapshot, state.set_backstop_in_sync, folder)
     parts = (certificates, watcher, live, probe, backstop)

@@ -6,15 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.model import Policy
+from webhook.core.snapshot import Snapshot
 from webhook.pki.certificate import Certificate
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A policy and a cluster that belong together."""
-
-    policy: Policy
-    cluster: ClusterState
 
 
 @dataclass(slots=True)

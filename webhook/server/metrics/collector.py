@@ -15,12 +15,13 @@ from prometheus_client.registry import Collector
 from webhook.core.formatting import plain
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.rules import BY_NAME
+from webhook.core.snapshot import Snapshot
 from webhook.server.metrics import definitions
 from webhook.server.metrics.definitions import DURATION, Definition
 from webhook.server.metrics.recorder import BUCKETS, WEBHOOKS, Metrics
 from webhook.server.metrics.scan_status import scan_samples
 from webhook.server.readiness import readiness_error
-from webhook.server.state import Snapshot, State
+from webhook.server.state import State
 
 MAX_EXEMPTIONS = 100
 """Exemptions with a series of their own: those that expire first."""
