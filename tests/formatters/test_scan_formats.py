@@ -200,9 +200,9 @@ tokens in pods by audience and lifetime
   API server, never expires: 2 now, 0 if recreated
 
 exemptions
-  legacy-token-secret for shop: in use, matches 3; until 2026-12-01 (7 days left); reason: held
-  * for nowhere: unused; never expires; reason: unused
-  token-expiration for shop: expired, would match 3; until 2026-11-23; reason: over
+  legacy-token-secret for everything in shop: in use, matches 3; until 2026-12-01 (7 days left); reason: held
+  * for everything in nowhere: unused; never expires; reason: unused
+  token-expiration for everything in shop: expired, would match 3; until 2026-11-23; reason: over
   token-request-expiration for admin: unknown, depends on the user of a request; never expires; reason: unseen
 
 not read: secrets: HTTP 403: no\\x1b[31m

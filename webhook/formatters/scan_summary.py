@@ -270,8 +270,9 @@ def reference_lines(secret: LegacySecret | RetirableSecret) -> Iterator[str]:
 
 
 def exemption_subjects(usage: ExemptionUsage) -> str:
-    """Return what an exemption is for."""
-    return first_names((*usage.namespaces, *usage.service_accounts, *usage.users)) or "everything"
+    """Return what an exemption is for: `ACCOUNTS in NAMESPACES`."""
+    who = first_names((*usage.service_accounts, *usage.users)) or "everything"
+    return f"{who} in {first_names(usage.namespaces)}" if usage.namespaces else who
 
 
 def exemption_status(usage: ExemptionUsage, usages: Sequence[ExemptionUsage]) -> str:

@@ -1,4 +1,4 @@
-"""A scan as text: a summary that fits a terminal of 80 columns and 24 lines, then the details by namespace."""
+"""A scan as text: a summary that fits a terminal of 80 columns, then the details by namespace."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,6 @@ from webhook.formatters.wrapping import wrapped
 from webhook.scan.evaluation_result import Change
 from webhook.scan.report import CsiDriver, ScanReport, ServiceAccountResult
 
-ROWS, _MIN_RULES = 24, 3
 _NAME, _HEAD, _CELL = 11, 24, 14
 _MILLION = 1_000_000
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
@@ -88,10 +87,9 @@ def _exemptions(report: ScanReport, options: FormatOptions) -> Iterator[str]:
 
 
 def summary_lines(report: ScanReport, width: int = 0) -> list[str]:
-    """Return the summary: at most 24 lines, if none of its values needs more columns than a terminal has (0: any)."""
+    """Return the summary, wrapped at a width in columns (0: not)."""
     head = [*_fields(summary.scan_fields(report), width), *_outcomes(report, width)]
-    tail = [*_lifetimes(report), *_fields(summary.state_fields(report), width)]
-    return [*head, *_rules(report, max(ROWS - len(head) - len(tail), _MIN_RULES)), *tail]
+    return [*head, *_rules(report), *_lifetimes(report), *_fields(summary.state_fields(report), width)]
 
 
 def _outcomes(report: ScanReport, width: int) -> Iterator[str]:
@@ -122,16 +120,13 @@ def _row(name: str, cells: Iterable[str]) -> str:
     return line
 
 
-def _rules(report: ScanReport, max_lines: int) -> Iterator[str]:
-    rules = list(summary.rule_counts(report, simulated=report.simulated is not None).items())
+def _rules(report: ScanReport) -> Iterator[str]:
+    rules = summary.rule_counts(report, simulated=report.simulated is not None)
     if not rules:
         return
     yield _row("findings, simulated" if report.simulated else "findings by rule", summary.ACTIONS)
-    shown = rules if len(rules) < max_lines else rules[: max_lines - 2]
-    for rule, counts in shown:
+    for rule, counts in rules.items():
         yield _row(f"  {rule}", [str(counts[action]) for action in summary.ACTIONS])
-    if len(shown) < len(rules):
-        yield f"  and {counted(len(rules) - len(shown), 'more rule')}"
 
 
 def _lifetimes(report: ScanReport) -> Iterator[str]:
