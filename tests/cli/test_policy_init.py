@@ -42,4 +42,4 @@ def test_draft_of_what_could_not_be_read_is_incomplete(api, init) -> None:
     done = init()
     assert done.exit_code == 2
     assert "\n# INCOMPLETE, not read: " in done.stdout
-    assert "error: not read: " in done.stderr
+    assert "error: cannot read secrets" in done.stderr

@@ -8,6 +8,7 @@ from tests.legacy.retired import INVALID, TODAY, Cluster, day, disabled, disable
 from tests.scan.small_cluster import NOW, binding, role
 from webhook.legacy.retirable import RefusedUse
 from webhook.legacy.retirable import RetirementState as State
+from webhook.scan.report import UnreadResource
 
 
 def states(cluster: Cluster, **options) -> dict[str, State]:
@@ -106,3 +107,9 @@ def test_worst_secrets_come_first() -> None:
 ])  # fmt: skip
 def test_exit_status_tells_of_valid_and_missed_tokens(secrets, status) -> None:
     assert Cluster(*secrets).report().exit_status == status
+
+
+def test_exit_status_is_2_if_secrets_were_not_read() -> None:
+    cluster = Cluster(secret("t"))
+    cluster.small.snapshot.unread.append(UnreadResource("Secrets", "403", "tokens", "", affects_decisions=True))
+    assert cluster.report().exit_status == 2

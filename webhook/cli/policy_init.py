@@ -63,9 +63,8 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
         click.echo(f"# {line}")
     click.echo(text, nl=False)
     for unread in report.unread:
-        severity = "error" if unread.affects_decisions else "warning"
         click.echo(
-            f"{severity}: not read: {unread.resource}: {plain(unread.reason)}; missing: {unread.missing}", err=True
+            f"{'error' if unread.affects_decisions else 'warning'}: {unread.error}; missing: {unread.missing}", err=True
         )
     if not sys.stdout.isatty():
         click.echo(f"{_scanned(report)}; in mode enforce, the draft {result}", err=True)

@@ -1,7 +1,7 @@
 """What a scan shows about workloads: their findings, and what a simulated policy changes."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -12,7 +12,6 @@ from webhook.scan.rbac import Grant, Permission
 from webhook.scan.report import ScannedWorkload
 from webhook.tokens.humanize import humanize_seconds
 
-ResultOf = Callable[[PodGroup], EvaluationResult]
 _MAX_NAMES = 5
 TOKEN_EXPIRATION = "token-expiration"  # noqa: S105 - a rule
 ADMISSIONS = {

@@ -39,10 +39,11 @@ class LegacyReport(Struct, frozen=True, gc=False, rename="camel"):
 
     @property
     def exit_status(self) -> int:
-        """1 if a token is valid or still used, else 2 if the Secrets could not be read, else 0."""
-        if any(secret.state not in (RetirementState.DISABLED, RetirementState.REMOVABLE) for secret in self.secrets):
-            return 1
-        return 2 if any(unread.affects_decisions for unread in self.unread) else 0
+        """2 if the Secrets could not be read, 1 if a token is valid or still used, else 0; as of a scan."""
+        if any(unread.affects_decisions for unread in self.unread):
+            return 2
+        retired = (RetirementState.DISABLED, RetirementState.REMOVABLE)
+        return int(any(secret.state not in retired for secret in self.secrets))
 
     @property
     def secrets_unread(self) -> UnreadResource | None:

@@ -27,11 +27,6 @@ class RetirementState(FastStrEnum):
     DISABLED = "disabled"
     REMOVABLE = "removable"
 
-    @property
-    def is_disabled(self) -> bool:
-        """Whether the API server refuses the token."""
-        return self in (RetirementState.STILL_USED, RetirementState.DISABLED, RetirementState.REMOVABLE)
-
 
 class RefusedUse(Struct, frozen=True, gc=False, rename="camel"):
     """Requests with a disabled token, which the API server refused, as its audit log shows them."""
