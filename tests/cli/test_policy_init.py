@@ -33,13 +33,26 @@ def test_audiences_are_commented_with_their_namespaces(init) -> None:
     assert "#   minio: 1 workload in shop\n" in done.stdout
     assert "\n    allowed:\n    - minio\n" in done.stdout
     assert done.stderr == (
-        "scanned 1 workload and 0 legacy Secrets; in mode enforce, the draft denies nothing that is in use\n"
+        "scanned 1 workload and 0 legacy Secrets; in mode enforce, the draft denies nothing that the scan saw in use\n"
     )
 
 
-def test_draft_of_what_could_not_be_read_is_incomplete(api, init) -> None:
+def test_nothing_is_drafted_if_secrets_could_not_be_read(api, init) -> None:
     api.answers["/api/v1/secrets"] = (403, [])
     done = init()
-    assert done.exit_code == 2
-    assert "\n# INCOMPLETE, not read: " in done.stdout
-    assert "error: cannot read secrets" in done.stderr
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no policy was drafted, as a part of the cluster could not be read\n")
+    assert "\nerror: cannot read secrets" in done.stderr
+
+
+def test_exempt_accounts_are_commented_with_their_permissions(api, init) -> None:
+    pod = {"metadata": {"name": "job", "namespace": "shop"}, "spec": {
+        "serviceAccountName": "robot", "containers": [{"name": "app", "envFrom": [{"secretRef": {"name": "old"}}]}],
+    }}  # fmt: skip
+    api.answers["/api/v1/pods"] = (200, [pod])
+    account = {"kubernetes.io/service-account.name": "robot"}
+    secret = {"metadata": {"name": "old", "namespace": "shop", "annotations": account}}
+    api.answers["/api/v1/secrets"] = (200, [secret])
+    done = init()
+    assert done.exit_code == 0, done.stderr
+    assert "#   shop/robot: no permissions\n" in done.stdout

@@ -458,10 +458,11 @@ def test_policy_init_drafts_a_policy_that_denies_nothing(crowded_cluster, tmp_pa
     done = run_command("policy", "init", "--kubeconfig", str(crowded_cluster.kubeconfig))
     assert done.returncode == 0
     assert re.fullmatch(
-        r"scanned \d+ workloads and \d+ legacy Secrets; in mode enforce, .* nothing that is in use\n", done.stderr
+        r"scanned \d+ workloads and \d+ legacy Secrets; in mode enforce, .* nothing that the scan saw in use\n",
+        done.stderr,
     )
     draft.write_text(done.stdout)
-    assert "\n# In mode enforce it denies nothing that is in use." in done.stdout
+    assert "\n# In mode enforce it denies nothing that the scan saw in use." in done.stdout
     checked = json.loads(run(crowded_cluster, "--policy", str(draft), "--output", "json").stdout)
     assert (checked["summary"]["workloads"]["denied"], checked["summary"]["secrets"]["denied"]) == (0, 0)
     assert (checked["policy"]["mode"], checked["exitStatus"]) == ("enforce", 0)

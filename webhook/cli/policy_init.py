@@ -8,11 +8,13 @@ import click
 
 from webhook.cli.common import cluster_options, connected, own_namespace_option
 from webhook.cluster.scan_reader import ScanReader
+from webhook.core.decision import Outcome
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.formatting import counted, plain
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.formatters.progress import Progress
+from webhook.formatters.scan_findings import grants_text
 from webhook.scan.draft_policy import audiences_in_use, denied_in_use, draft_policy, mostly_denied, shorten_list
 from webhook.scan.options import ScanOptions
 from webhook.scan.report import ScanReport
@@ -28,9 +30,9 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
     """Draft a policy from a scan.
 
     Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that is in use. Namespaces in
-    which most workloads would be denied get an override with mode warn. In other namespaces, the accounts of what would
-    be denied get an exemption with an end date. Legacy Secrets that are safe to delete get no exemption: existing ones
-    stay, but cannot be created again. A second scan checks the draft. Needs the permissions of scan.
+    which most workloads would be denied get an override with mode warn. In other namespaces, each account of what would
+    be denied gets an exemption with an end date. Legacy Secrets that are safe to delete are no reason for one. Comments
+    say why, and what the exempt accounts may do. A second scan checks the draft. Needs the permissions of scan.
 
     \b
     Example:
@@ -38,7 +40,7 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
       tokenguard scan --policy policy.yaml
 
     Exit status: 0 nothing in use would be denied under the draft; 1 something would be, and the draft names it; 2 usage
-    error or failed run, or something that outcomes depend on could not be read.
+    error or failed run. Without everything that outcomes depend on, nothing is drafted (2).
     """
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     with connected(kubeconfig, context) as transport, Progress(sys.stderr) as progress:
@@ -51,6 +53,9 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
             return scanner.report()
 
         current = scan(default_policy())
+        if unread := [unread for unread in current.unread if unread.affects_decisions]:
+            errors = "".join(f"\nerror: {found.error}; missing: {found.missing}" for found in unread)
+            raise click.ClickException(f"no policy was drafted, as a part of the cluster could not be read{errors}")
         text = write_document(draft_policy(current, now.date() + dt.timedelta(days))).removeprefix("---\n")
         policy = read_policy(text.encode())
         if not isinstance(policy, Policy):
@@ -58,29 +63,24 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
             raise click.ClickException(f"cannot draft a policy for this cluster: {problems}")
         report = scan(policy)
     denied = denied_in_use(report)
-    result = f"still denies {shorten_list(map(plain, denied))}" if denied else "denies nothing that is in use"
-    for line in _comments(current, report, result):
+    result = f"still denies {shorten_list(map(plain, denied))}" if denied else "denies nothing that the scan saw in use"
+    for line in _comments(current, report, policy, result):
         click.echo(f"# {line}")
     click.echo(text, nl=False)
-    for unread in report.unread:
-        click.echo(
-            f"{'error' if unread.affects_decisions else 'warning'}: {unread.error}; missing: {unread.missing}", err=True
-        )
+    for missing in report.unread:
+        click.echo(f"warning: {missing.error}; missing: {missing.missing}", err=True)
     if not sys.stdout.isatty():
         click.echo(f"{_scanned(report)}; in mode enforce, the draft {result}", err=True)
-    return 2 if any(unread.affects_decisions for unread in report.unread) else int(bool(denied))
+    return int(bool(denied))
 
 
 def _scanned(report: ScanReport) -> str:
-    workloads, secrets = report.summary.workloads, report.legacy_secrets
-    return f"scanned {counted(workloads.total, 'workload')} and {counted(len(secrets), 'legacy Secret')}"
+    workloads, secrets = report.summary.workloads, report.summary.secrets
+    return f"scanned {counted(workloads.total, 'workload')} and {counted(secrets.total, 'legacy Secret')}"
 
 
-def _comments(current: ScanReport, report: ScanReport, result: str) -> list[str]:
+def _comments(current: ScanReport, report: ScanReport, policy: Policy, result: str) -> list[str]:
     """Return the lines above the draft; `current` is the report of the default policy, `report` that of the draft."""
-    missing = [
-        f"INCOMPLETE, not read: {plain(unread.resource)}" for unread in report.unread if unread.affects_decisions
-    ]
     uses = [
         f"  {plain(audience)}: {counted(counts.total(), 'workload')} in {shorten_list(map(plain, sorted(counts)))}"
         for audience, counts in audiences_in_use(current).items()
@@ -89,13 +89,39 @@ def _comments(current: ScanReport, report: ScanReport, result: str) -> list[str]
         f"  {plain(namespace)}: {denied} of {counted(total, 'workload')} would be denied"
         for namespace, (denied, total) in sorted(mostly_denied(current).items())
     ]
-    removable = sum(secret.removable for secret in report.legacy_secrets)
+    denied = sum(secret.removable and secret.result.outcome is Outcome.DENIED for secret in report.legacy_secrets)
     return [
         f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init: {_scanned(report)}.",
-        *missing,
         f"In mode enforce it {result}. Review each audience, override and exemption.",
+        "It caps the tokens of pods, which breaks clients that never read their token again, and rejects TokenRequests",
+        "that live too long, which a scan cannot see. Before you enforce it, follow docs/rollout.md.",
         *(["Audiences in use, all of them allowed:", *uses] if uses else []),
         *(["Namespaces with mode warn, in which nothing is denied or capped:", *lenient] if lenient else []),
-        *([f"Not exempt: {counted(removable, 'legacy Secret')} that are safe to delete; see tokenguard legacy list."]
-          if removable else []),
+        *(["Exempt accounts, which may go on as they do, and what they may do:", *_exempt_accounts(current, policy)]
+          if policy.exemptions else []),
+        *([f"Not exempt: {counted(denied, 'legacy Secret')} safe to delete, which could not be created again."]
+          if denied else []),
     ]  # fmt: skip
+
+
+def _exempt_accounts(current: ScanReport, policy: Policy) -> list[str]:
+    """Return the permissions of each exempt account that is known."""
+    grants = {
+        (workload.namespace, account.name): account.grants
+        for workload in current.workloads
+        for account in workload.accounts
+    } | {(account.namespace, account.name): account.grants for account in current.accounts_with_tokens}
+    exempt = sorted(
+        {
+            (namespace, account)
+            for exemption in policy.exemptions
+            for namespace in exemption.namespaces.patterns
+            for account in exemption.service_accounts.patterns or ("",)
+        }
+    )
+    return [
+        f"  {plain(namespace)}/{plain(account)}: {grants_text(grants.get((namespace, account)))}"
+        if account
+        else f"  every account of {plain(namespace)}"
+        for namespace, account in exempt
+    ]

@@ -12,23 +12,7 @@ from webhook.scan.report import ScanReport
 
 _MIN_DENIED = 4
 _MAX_NAMES = 3
-_Key = tuple[str, str]
-"""A namespace and a rule."""
-
-
-class _Denials:
-    """The accounts and the objects that a rule denies in a namespace."""
-
-    def __init__(self) -> None:
-        self.accounts: dict[_Key, set[str]] = {}
-        self.titles: dict[_Key, set[str]] = {}
-
-    def add(self, namespace: str, account: str, title: str, result: EvaluationResult) -> None:
-        for finding in result.findings:
-            if finding.action is Action.REJECT:
-                key = (namespace, finding.rule)
-                self.accounts.setdefault(key, set()).update({account, finding.other_account or account})
-                self.titles.setdefault(key, set()).add(title)
+_MAX_REASONS = 20
 
 
 def audiences_in_use(report: ScanReport) -> dict[str, Counter[str]]:
@@ -61,9 +45,9 @@ def denied_in_use(report: ScanReport) -> list[str]:
 def draft_policy(report: ScanReport, until: dt.date) -> dict[str, Any]:
     """Return a policy document in mode `enforce` that denies nothing in use, from a report of the default policy.
 
-    A namespace in which at least half of the workloads would be denied, and at least four, gets an override with mode
-    `warn`. Elsewhere the accounts of what would be denied are exempt, until the day `until`; not so those of legacy
-    Secrets that are safe to delete, as an exemption would only allow new ones.
+    A namespace in which more than half of the workloads would be denied, and at least four, gets an override with mode
+    `warn`. Elsewhere each account of what would be denied gets an exemption, until the day `until`; not for legacy
+    Secrets that are safe to delete, as it would only allow new ones.
     """
     document: dict[str, Any] = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}
     if audiences := audiences_in_use(report):
@@ -71,7 +55,7 @@ def draft_policy(report: ScanReport, until: dt.date) -> dict[str, Any]:
     lenient = sorted(mostly_denied(report))
     if lenient:
         document["overrides"] = [{"namespaces": lenient, "mode": "warn"}]
-    if exemptions := [*_exemptions(_denials(report, frozenset(lenient)), report.time.date(), until)]:
+    if exemptions := [*_exemptions(report, frozenset(lenient), until)]:
         document["exemptions"] = exemptions
     return document
 
@@ -81,38 +65,41 @@ def mostly_denied(report: ScanReport) -> dict[str, tuple[int, int]]:
     total = Counter(workload.namespace for workload in report.workloads)
     denied = Counter(workload.namespace for workload in report.workloads if workload.outcome is Outcome.DENIED)
     return {
-        name: (count, total[name])
-        for name, count in denied.items()
-        if count >= _MIN_DENIED and 2 * count >= total[name]
+        name: (count, total[name]) for name, count in denied.items() if count >= _MIN_DENIED and 2 * count > total[name]
     }
 
 
-def _denials(report: ScanReport, lenient: frozenset[str]) -> _Denials:
-    denials = _Denials()
+def _denials(report: ScanReport, lenient: frozenset[str]) -> Iterator[tuple[str, str, str, EvaluationResult]]:
+    """Yield namespace, account, title and result of what would be denied and is in use."""
     for workload in report.workloads:
         if workload.namespace not in lenient:
             for group in workload.groups:
-                denials.add(workload.namespace, group.account, workload.title, group.evaluation.result)
+                yield workload.namespace, group.account, workload.title, group.evaluation.result
     for secret in report.legacy_secrets:
         if secret.namespace not in lenient and not secret.removable:
-            denials.add(secret.namespace, secret.account, f"Secret/{secret.name}", secret.result)
-    return denials
+            account = "" if secret.is_copy else secret.account
+            yield secret.namespace, account, f"Secret/{secret.name}", secret.result
 
 
-def _exemptions(denials: _Denials, today: dt.date, until: dt.date) -> Iterator[dict[str, Any]]:
-    """Yield an exemption for all rules that deny the same accounts in a namespace."""
-    rules: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (namespace, rule), accounts in sorted(denials.accounts.items()):
-        rules.setdefault((namespace, tuple(sorted(accounts))), []).append(rule)
-    for (namespace, names), denying in rules.items():
-        titles = sorted({title for rule in denying for title in denials.titles[namespace, rule]})
-        exemption: dict[str, Any] = {"rules": denying, "namespaces": [namespace]}
-        if "" not in names:  # the account of a copied token is not known
-            exemption["serviceAccounts"] = [*names]
-        yield exemption | {"reason": f"as of {today}: {shorten_list(titles)}", "until": until}
+def _exemptions(report: ScanReport, lenient: frozenset[str], until: dt.date) -> Iterator[dict[str, Any]]:
+    """Yield an exemption for each account; for two if the pods of one read a token of the other."""
+    rules: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    titles: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    for namespace, account, title, result in _denials(report, lenient):
+        for finding in result.findings:
+            if finding.action is Action.REJECT:
+                key = (namespace, tuple(sorted({account, finding.other_account or account})))
+                rules.setdefault(key, set()).add(finding.rule)
+                titles.setdefault(key, set()).add(title)
+    for (namespace, accounts), denying in sorted(rules.items()):
+        exemption: dict[str, Any] = {"rules": sorted(denying), "namespaces": [namespace]}
+        if "" not in accounts:  # the account of a copied token is not known
+            exemption["serviceAccounts"] = [*accounts]
+        needed_by = shorten_list(sorted(titles[namespace, accounts]), _MAX_REASONS)
+        yield exemption | {"reason": f"as of {report.time.date()}: {needed_by}", "until": until}
 
 
-def shorten_list(names: Iterable[str]) -> str:
+def shorten_list(names: Iterable[str], at_most: int = _MAX_NAMES) -> str:
     """Return the first names, and how many more there are."""
-    first, rest = (names := [*names])[:_MAX_NAMES], names[_MAX_NAMES:]
+    first, rest = (names := [*names])[:at_most], names[at_most:]
     return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
