@@ -45,6 +45,14 @@ def test_text_is_coloured_on_a_terminal() -> None:
     assert "\033[32mok  \033[0m" in lines
 
 
+def test_text_is_wrapped_at_the_width_but_for_the_commands() -> None:
+    problem = StatusProblem("a long text " * 10, "kubectl " + "get " * 30)
+    report = StatusReport("tokenguard", (build_row("replicas", "a long summary " * 10, (problem,)),))
+    lines = [*status_text.format_report(report, FormatOptions(width=80))]
+    assert [line for line in lines if len(line) > 80] == [f"   fix: {problem.fix}"]
+    assert lines[3].startswith(" " * 21 + "a")
+
+
 def test_json_has_rows_with_their_problems() -> None:
     report = json.loads("".join(status_json.format_report(REPORT)))
     assert (report["version"], report["namespace"], report["protected"]) == (1, "security", False)

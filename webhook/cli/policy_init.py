@@ -75,8 +75,8 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
 
 
 def _scanned(report: ScanReport) -> str:
-    workloads, secrets = report.summary.workloads, report.summary.secrets
-    return f"scanned {counted(workloads.total, 'workload')} and {counted(secrets.total, 'legacy Secret')}"
+    workloads = report.summary.workloads
+    return f"scanned {counted(workloads.total, 'workload')} and {counted(len(report.legacy_secrets), 'legacy Secret')}"
 
 
 def _comments(current: ScanReport, report: ScanReport, policy: Policy, result: str) -> list[str]:
