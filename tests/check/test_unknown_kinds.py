@@ -5,21 +5,30 @@ import pytest
 from tests.check.runs import checked, policy, text_lines
 from tests.policies import HEAD
 
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}\n"
 SPEC = "{template: {spec: {containers: [{name: a, image: b}]}}}"
 WORKLOAD = "{apiGroup: example.com, kind: Runner, template: /spec/template}"
-KINDS = {
+MISSPELT = {
     "misspelt": ("apps/v1", "Deploymnet", 'API group apps has no kind "Deploymnet"', 'did you mean "Deployment"?'),
     "in lower case": ("v1", "secret", 'the core API (v1) has no kind "secret"', 'did you mean "Secret"?'),
     "another group": ("v1", "Deployment", 'the core API (v1) has no kind "Deployment"', "it is in API group apps"),
-    "a workload": ("example.com/v1", "Runner", "Runner is not evaluated, but has a pod template", WORKLOAD),
 }
 
 
-@pytest.mark.parametrize(("version", "kind", "start", "end"), KINDS.values(), ids=KINDS)
-def test_check_unknown_kind_is_warned_about(version: str, kind: str, start: str, end: str) -> None:
-    report = checked(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {SPEC}\n")
+@pytest.mark.parametrize(("version", "kind", "error", "hint"), MISSPELT.values(), ids=MISSPELT)
+def test_check_kind_that_the_group_does_not_have_is_error(version: str, kind: str, error: str, hint: str) -> None:
+    report = checked(f"{POD}---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {SPEC}\n")
+    [problem] = report.problems
+    assert (problem.message, problem.line) == (f"{error}; {hint}", 6)
+    assert (report.exit_status, report.warnings, report.not_evaluated) == (2, [], [])
+    assert f"error: <stdin>:6: {error}; {hint}" in text_lines(report, quiet=True)
+
+
+def test_check_workload_of_unknown_kind_is_warned_about() -> None:
+    report = checked(f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: a}}\nspec: {SPEC}\n")
     [warning] = report.warnings
-    assert (warning.message.startswith(start), warning.message.endswith(end)) == (True, True)
+    assert warning.message.startswith("Runner is not evaluated, but has a pod template")
+    assert warning.message.endswith(WORKLOAD)
     assert (warning.line, report.exit_status) == (1, 0)
 
 
@@ -35,7 +44,8 @@ USUAL = {
 
 @pytest.mark.parametrize(("version", "kind", "spec"), USUAL.values(), ids=USUAL)
 def test_check_usual_kind_has_no_warning(version: str, kind: str, spec: str) -> None:
-    assert checked(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n").warnings == []
+    report = checked(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n")
+    assert (report.warnings, report.problems) == ([], [])
 
 
 def test_check_workload_that_the_policy_names_has_no_warning() -> None:

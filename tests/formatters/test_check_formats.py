@@ -92,7 +92,7 @@ def test_concise_shows_problems_first_and_counts_them() -> None:
     assert lines_of(checked("a: [\n", SEED_POD)) == [
         "<stdin>:2:1: error: is not YAML: did not find expected node content",
         "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned, 1 allowed",
-        "could not be read: 1",
+        "could not be evaluated: 1",
         DEFAULTS,
     ]
 

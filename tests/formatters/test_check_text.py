@@ -186,7 +186,7 @@ def test_text_long_path_fits_below_its_heading(tmp_path) -> None:
 
 def test_text_repeats_errors_after_the_findings() -> None:
     lines = text_lines(checked(LONG_POD, "apiVersion: v1\nkind: [\n"))
-    at = lines.index("could not be read: 1")
+    at = lines.index("could not be evaluated: 1")
     assert lines[at + 1] == f"  {lines[0]}"
     assert lines[0].startswith("error: <stdin>:")
     alone = text_lines(checked(SEED_POD, "apiVersion: v1\nkind: [\n"))

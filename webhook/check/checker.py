@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from webhook.check.ignore_rules import IGNORE_FILE
-from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, read
+from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, is_empty, read
 from webhook.check.kustomization import FILE_NAMES, patch_files
 from webhook.check.missing_secrets import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
@@ -31,12 +31,11 @@ from webhook.check.report import (
     PolicyInUse,
 )
 from webhook.check.source_map import SourceMap
-from webhook.check.unknown_kinds import kind_warning
+from webhook.check.unknown_kinds import kind_error, kind_warning
 from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
 from webhook.core.decode_errors import UNREADABLE
-from webhook.core.documents.stream import decode_text
 from webhook.core.documents.yaml_writer import write_flow
 from webhook.core.evaluate import evaluate
 from webhook.core.json_patch import Edit, Put, Remove, json_path
@@ -142,7 +141,7 @@ def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
     path, named = source.path, source.named
     reading = read_manifests(data)
     report.files.append(ParsedFile(source, data, reading))
-    if _is_empty(data):
+    if is_empty(data):
         problem = InputProblem(path, "contains no manifest")
         if named:
             report.problems.append(problem)
@@ -216,15 +215,23 @@ class _Evaluator:
         report = self._report
         report.evaluations.append(evaluation)
         if not evaluation.is_evaluated:
-            report.not_evaluated.append(_not_evaluated(evaluation))
-            if subject is None and (message := kind_warning(manifest)):
-                report.warnings.append(InputProblem(file.source.path, message, manifest.line, manifest.document))
+            self._add_not_evaluated(evaluation)
             return
         for finding, counts in sorted(self._findings(evaluation, request), key=lambda each: each[0].position):
             (report.findings if counts else report.notes).append(finding)
         self._missing.add(request.object, namespace)
         report.summary.outcomes[evaluation.outcome] += 1
         self._count_enforced(request, evaluation)
+
+    def _add_not_evaluated(self, evaluation: ManifestEvaluation) -> None:
+        """Add an object that no rule was applied to: as a problem if its kind is misspelt."""
+        manifest, is_other_kind, report = evaluation.manifest, evaluation.subject is None, self._report
+        if is_other_kind and (error := kind_error(manifest)):
+            report.problems.append(evaluation.problem(error))
+            return
+        report.not_evaluated.append(_not_evaluated(evaluation))
+        if is_other_kind and (warning := kind_warning(manifest)):
+            report.warnings.append(evaluation.problem(warning))
 
     def _count_enforced(self, request: AdmissionRequest, evaluation: ManifestEvaluation) -> None:
         """Count the outcome that the object would have under mode enforce."""
@@ -322,8 +329,7 @@ def _not_evaluated(evaluation: ManifestEvaluation) -> NotEvaluated:
     if evaluation.subject is None:
         is_used = manifest.group_kind == ("", "Namespace")
         note = "its labels are used, no rule applies to it" if is_used else "no rule applies to this kind"
-    problem = InputProblem(evaluation.file_path, f"{evaluation.title}: {note}", manifest.line, manifest.document)
-    return NotEvaluated(reason, problem, manifest.kind, evaluation.title)
+    return NotEvaluated(reason, evaluation.problem(f"{evaluation.title}: {note}"), manifest.kind, evaluation.title)
 
 
 def _change(edit: Edit, pointer: str) -> str:
@@ -336,9 +342,3 @@ def _change(edit: Edit, pointer: str) -> str:
 
 def _counts(finding: Finding) -> bool:
     return finding.action is Action.REJECT or (finding.violation.authored and finding.action in OUTCOMES)
-
-
-def _is_empty(data: bytes) -> bool:
-    """Return whether a file contains only comments, directives and separators."""
-    content = (line.partition("#")[0].strip() for line in decode_text(data).splitlines())
-    return all(text in ("", "---", "...") or text.startswith("%") for text in content)

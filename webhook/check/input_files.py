@@ -9,6 +9,7 @@ from typing import BinaryIO
 from urllib.parse import quote_from_bytes
 
 from webhook.check.ignore_rules import IGNORE_FILE, IgnoreRules, is_excluded
+from webhook.core.documents.stream import decode_text
 from webhook.core.formatting import failure_text, quote
 
 STDIN = "-"
@@ -165,3 +166,9 @@ def read(source: InputFile, stdin: BinaryIO) -> bytes | InputProblem:
     if len(data) > MAX_BYTES:
         return InputProblem(source.path, f"is larger than {MAX_BYTES // 2**20} MiB")
     return data
+
+
+def is_empty(data: bytes) -> bool:
+    """Return whether a file contains only comments, directives and separators."""
+    content = (line.partition("#")[0].strip() for line in decode_text(data).splitlines())
+    return all(text in ("", "---", "...") or text.startswith("%") for text in content)

@@ -78,6 +78,10 @@ class ManifestEvaluation:
         """Whether rules were applied to the object."""
         return self.decision.coverage is Coverage.EVALUATED
 
+    def problem(self, message: str) -> InputProblem:
+        """Return a message about the whole object, at its line."""
+        return InputProblem(self.file_path, message, self.manifest.line, self.manifest.document)
+
 
 @dataclass(frozen=True, slots=True)
 class CheckFinding:
@@ -147,12 +151,12 @@ class CheckReport:
     """The result of a run.
 
     `notes` are findings that are shown on request only: those that only the audit log would record, those that are not
-    about what the author wrote, and exempt ones. `problems` are files and documents that could not be read,
-    `not_evaluated` objects and documents that no rule was applied to. `warnings` are about documents that kubectl may
-    read differently than their author expects; they don't affect the exit status. `missing_secrets` are the namespaces
-    and names of Secrets that pods use and no file has. `fail_on` is the weakest action of a finding that does.
-    `help` is where the policy's `messages` send authors. `fixed` is the number of findings that were repaired before
-    this run, and `fix_hint` how to repair others.
+    about what the author wrote, and exempt ones. `problems` are files and documents that could not be read, and objects
+    whose kind is misspelt, `not_evaluated` objects and documents that no rule was applied to. `warnings` are about
+    documents that kubectl may read differently than their author expects; they don't affect the exit status.
+    `missing_secrets` are the namespaces and names of Secrets that pods use and no file has. `fail_on` is the weakest
+    action of a finding that does. `help` is where the policy's `messages` send authors. `fixed` is the number of
+    findings that were repaired before this run, and `fix_hint` how to repair others.
     """
 
     policy: PolicyInUse = field(default_factory=PolicyInUse)
@@ -172,7 +176,7 @@ class CheckReport:
 
     @property
     def exit_status(self) -> int:
-        """2 if something could not be read, 1 for a finding whose action is `fail_on` or stronger, else 0."""
+        """2 if something could not be evaluated, 1 for a finding whose action is `fail_on` or stronger, else 0."""
         return 2 if self.problems else int(any(self.fails(finding) for finding in self.findings))
 
     @property

@@ -1,4 +1,4 @@
-"""Warnings about objects that no rule is applied to: of misspelt kinds, unknown workloads, and invalid policies."""
+"""Errors and warnings about objects that no rule is applied to: misspelt kinds, unknown workloads, invalid policies."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,7 +14,11 @@ from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import API_VERSION, KIND
 
-_OPENSHIFT = frozenset({"BuildConfig", "DeploymentConfig", "ImageStream", "Role", "RoleBinding", "Route", "Template"})
+_OPENSHIFT = frozenset({
+    "Build", "BuildConfig", "DeploymentConfig", "Group", "Identity", "Image", "ImageStream", "ImageStreamTag",
+    "OAuthClient", "Project", "ProjectRequest", "Role", "RoleBinding", "Route", "SecurityContextConstraints",
+    "Template", "User",
+})  # fmt: skip
 """The kinds that OpenShift 3 had in version `v1` and that are still in files."""
 _KNOWN: Mapping[str, frozenset[str]] = {
     "": _OPENSHIFT | {
@@ -29,14 +33,23 @@ _KNOWN: Mapping[str, frozenset[str]] = {
 _MAX_DEPTH = 8
 
 
+def kind_error(manifest: Manifest) -> str:
+    """Return that the API group of a manifest has no such kind, so its author means another one; empty if unknown."""
+    group, kind = manifest.group_kind
+    if group not in _KNOWN or kind in _KNOWN[group]:
+        return ""
+    others = [name for name, known in [*KINDS, *WELL_KNOWN] if known == kind and name in _KNOWN]
+    hint = f"; it is in API group {others[0]}" if others and others[0] else did_you_mean(kind, sorted(_KNOWN[group]))
+    named = f"API group {group}" if group else "the core API (v1)"
+    return f"{named} has no kind {quote(kind)}{hint}"
+
+
 def kind_warning(manifest: Manifest) -> str:
     """Return why a manifest that no rule applies to is suspicious; empty if it isn't."""
     group, kind = manifest.group_kind
     if (f"{group}/v1", kind) == (API_VERSION, KIND):
         return _policy_error(manifest)
-    if group in _KNOWN:
-        return "" if kind in _KNOWN[group] else _unknown_kind(group, kind)
-    if group.endswith(".k8s.io"):
+    if group in _KNOWN or group.endswith(".k8s.io"):
         return ""
     pointer = next(_pod_templates(msgspec.json.decode(manifest.raw), "", 0), "")
     entry = f"{{apiGroup: {group}, kind: {kind}, template: {pointer}}}"
@@ -49,13 +62,6 @@ def _policy_error(manifest: Manifest) -> str:
         return ""
     hint = "'tokenguard policy validate' shows all errors"
     return f"is not a valid policy: {': '.join(filter(None, (errors[0].path, errors[0].message)))}; {hint}"
-
-
-def _unknown_kind(group: str, kind: str) -> str:
-    others = [name for name, known in [*KINDS, *WELL_KNOWN] if known == kind and name in _KNOWN]
-    hint = f"; it is in API group {others[0]}" if others and others[0] else did_you_mean(kind, sorted(_KNOWN[group]))
-    named = f"API group {group}" if group else "the core API (v1)"
-    return f"{named} has no kind {quote(kind)}, so it is not evaluated{hint}"
 
 
 def _pod_templates(value: Any, pointer: str, depth: int) -> Iterator[str]:
