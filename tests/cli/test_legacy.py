@@ -77,7 +77,17 @@ def test_plan_names_the_workloads_that_refer_to_a_secret(api) -> None:
 
 def test_list_of_unreadable_secrets_is_a_failure(api) -> None:
     api.errors["/api/v1/secrets"] = ApiError(403, "HTTP 403: no")
-    assert "not read: secrets: HTTP 403: no" in run("list", status=2).stdout
+    shown = run("list", status=2).stdout
+    assert "not read: secrets: HTTP 403: no" in shown
+    assert "Secrets    ? legacy: they could not be read\n" in shown
+
+
+def test_list_and_disable_agree_about_a_new_secret(api) -> None:
+    api.secrets["a"]["creationTimestamp"] = f"{api.now():%Y-%m-%dT%H:%M:%SZ}"
+    shown = run("list", status=1).stdout
+    assert "\ntoo early to tell: wait until no use is recorded for --unused-days (1)\n  shop/a: " in shown
+    refused = run("disable", "shop/a", "--reason", "r", "--dry-run", status=1).stdout
+    assert f"shop/a: it was created on {api.now().date()}, within --unused-days 30" in refused
 
 
 @pytest.mark.parametrize("arguments", [

@@ -1,5 +1,6 @@
 """The `migrate` command: what it reads, how it ends, and what it prints. Its patches are in `tests/migrate`."""
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -213,6 +214,24 @@ def test_checklist_of_manifests_has_the_recorded_uses(run, tmp_path, objects, ex
     assert run(*objects, web()).returncode == 1
     assert f"| `old` | `app` | {expected} | Deployment/web |" in readme(tmp_path)
     assert ("tokenguard legacy delete shop/old" in readme(tmp_path)) is ("disabled" in expected)
+
+
+def test_checklist_says_what_fails_now_and_when_to_delete_it(run, tmp_path) -> None:
+    assert run(recorded_use("2026-11-25", "2026-11-26"), web()).returncode == 1
+    assert "**It fails now where it uses `old`:** the API server refuses this token since 2026-11-26." in readme(
+        tmp_path
+    )
+    assert "- [ ] From 2026-12-10 on, delete 1 Secret, disabled on 2026-11-26, if nobody missed it." in readme(tmp_path)
+
+
+def test_checklist_waits_for_secrets_about_which_it_is_too_early(run, tmp_path) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    new = legacy_secret("new")
+    new["metadata"]["creationTimestamp"] = f"{today}T00:00:00Z"
+    assert run(recorded_use(), new, TRACKING, web()).returncode == 1
+    section = readme(tmp_path).partition("\n## Disable the Secrets\n")[2]
+    assert f"- [ ] From {today + dt.timedelta(days=30)} on, disable 1 Secret that no workload among" in section
+    assert "- [ ] Disable 1 Secret when no workload names it any more.\n" in section
 
 
 def test_one_command_disables_the_secrets_of_a_namespace(run, tmp_path) -> None:

@@ -1,8 +1,10 @@
 """Plans: which Secrets a command takes, which it refuses and why, and what --force overrides."""
 
+import datetime as dt
+
 import pytest
 
-from tests.legacy.retired import Cluster, day, disabled, disabled_by_cleaner, secret
+from tests.legacy.retired import TODAY, Cluster, day, disabled, disabled_by_cleaner, secret
 from webhook.core.selectors import Accounts, Globs
 from webhook.legacy.plan import Command, Exclusion, Plan, Selection, make_plan
 from webhook.scan.report import UnreadResource
@@ -25,7 +27,7 @@ def taken(found: Plan) -> list[str]:
 
 @pytest.mark.parametrize(("found", "reason"), [
     (secret("s", used=3), f"it was used on {day(3)}, within --unused-days 30"),
-    (secret("s", created=9), f"uses are recorded only since {day(9)}, for less than --unused-days 30"),
+    (secret("s", created=9), f"it was created on {day(9)}, within --unused-days 30"),
     (secret("s", labels={"kubernetes.io/legacy-token-last-used": "?"}), "it is not known whether it is used"),
 ], ids=["used", "new", "unknown"])  # fmt: skip
 def test_disable_refuses_what_may_be_in_use_unless_forced(found, reason) -> None:
@@ -38,6 +40,13 @@ def test_disable_refuses_what_may_be_in_use_unless_forced(found, reason) -> None
     forced = plan(Command.DISABLE, cluster, named(forced=("s",)))
     assert (taken(forced), forced.refused, forced.exit_status) == (["s"], (), 0)
     assert forced.forced == (refusal,)
+
+
+def test_disable_refuses_what_was_recorded_too_briefly() -> None:
+    cluster = Cluster(secret("s"))
+    cluster.small.snapshot.tracked_since = TODAY - dt.timedelta(days=9)
+    [refusal] = plan(Command.DISABLE, cluster, named("s")).refused
+    assert refusal.reasons == (f"uses are recorded only since {day(9)}, for less than --unused-days 30",)
 
 
 def test_disable_refuses_what_a_running_pod_names() -> None:

@@ -21,6 +21,7 @@ _TITLES = {
     RetirementState.IN_USE: "in use: change what uses them",
     RetirementState.UNKNOWN: "use unknown: find out who uses them",
     RetirementState.UNUSED: "unused: disable them",
+    RetirementState.TOO_EARLY: "too early to tell: wait until no use is recorded for --unused-days",
     RetirementState.DISABLED: "disabled",
     RetirementState.REMOVABLE: "removable: delete them",
 }
@@ -50,7 +51,11 @@ def _summary(report: LegacyReport) -> Iterator[tuple[str, str]]:
         yield "context", plain(report.context)
     counts = {state: sum(secret.state is state for secret in report.secrets) for state in RetirementState}
     found = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    yield "Secrets", f"{len(report.secrets)} legacy{f': {found}' if found else ''}"
+    total: int | str = len(report.secrets)
+    if report.secrets_unread:
+        total = f"at least {total}" if total else "?"
+        found = f"{found}; others could not be read" if found else "they could not be read"
+    yield "Secrets", f"{total} legacy{f': {found}' if found else ''}"
     since = report.tracked_since or "an unknown day"
     yield "uses", f"recorded since {since}; a token is unused after {counted(report.unused_days, 'day')} without one"
 

@@ -235,6 +235,8 @@ class _Planner:
             yield _Reason("it is not known whether it is used")
         elif secret.last_used and days < limit:
             yield _Reason(f"it was used on {secret.last_used}, within --unused-days {limit}")
+        elif days < limit and secret.unused_since == secret.created_on:
+            yield _Reason(f"it was created on {secret.created_on}, within --unused-days {limit}")
         elif days < limit:
             yield _Reason(f"uses are recorded only since {secret.unused_since}, for less than --unused-days {limit}")
 

@@ -24,6 +24,7 @@ class RetirementState(FastStrEnum):
     IN_USE = "in use"
     UNKNOWN = "use unknown"
     UNUSED = "unused"
+    TOO_EARLY = "too early to tell"
     DISABLED = "disabled"
     REMOVABLE = "removable"
 
@@ -60,7 +61,10 @@ class RetirableSecret(Struct, frozen=True, gc=False, rename="camel"):
 
     namespace: Namespace
     name: Name
-    state: Annotated[RetirementState, Meta(description="How far it is; removable: 'delete' takes it.")]
+    state: Annotated[
+        RetirementState,
+        Meta(description="How far it is; too early: 'disable' refuses it; removable: 'delete' takes it."),
+    ]
     account: Annotated[str, Meta(description="The token's ServiceAccount; empty if it is not known.")]
     grants: Annotated[
         tuple[Grant, ...] | None,
@@ -97,6 +101,11 @@ class RetirableSecret(Struct, frozen=True, gc=False, rename="camel"):
     def title(self) -> str:
         """Namespace and name."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def created_on(self) -> dt.date | None:
+        """The day (UTC) on which the Secret was created."""
+        return self.created.astimezone(dt.UTC).date() if self.created else None
 
     @property
     def pods(self) -> tuple[Reference, ...]:
@@ -188,8 +197,9 @@ class RetirementAnalyzer:
             unused_days = self._unused_days(secret)
             if unused_days is None:
                 return RetirementState.UNKNOWN
-            recent = secret.last_used is not None and unused_days < self._report.unused_days
-            return RetirementState.IN_USE if recent else RetirementState.UNUSED
+            if unused_days >= self._report.unused_days:
+                return RetirementState.UNUSED
+            return RetirementState.IN_USE if secret.last_used else RetirementState.TOO_EARLY
         quiet_days = self._days_since(_quiet_since(disabling))
         if disabling.refused_on and quiet_days is not None and quiet_days < max(self._after_days, 1):
             return RetirementState.STILL_USED

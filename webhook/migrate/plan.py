@@ -1,7 +1,8 @@
 """The plan of a migration: for each namespace with legacy Secrets, what has to change there."""
 
+import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -23,7 +24,8 @@ class NamespaceMigration(Struct, frozen=True):
 
     New tokens are issued for `audience`, which is only `assumed` if nothing names the API server's, and are valid for
     `lifetime` seconds. `accounts_with_tokens` says what accounts may do, as far as it is known. `scanned` is the number
-    of workloads that were read there.
+    of workloads that were read there. `unused_from` has the Secrets about which it is too early to tell, and the day
+    from which each counts as unused.
     """
 
     namespace: str
@@ -36,6 +38,7 @@ class NamespaceMigration(Struct, frozen=True):
     accounts_with_tokens: Mapping[str, AccountWithTokens]
     labels: Labels
     scanned: int
+    unused_from: Mapping[str, dt.date]
 
     @property
     def patches(self) -> tuple[PatchFile, ...]:
@@ -108,6 +111,14 @@ def plan_migration(
             {account.name: account for account in report.accounts_with_tokens if account.namespace == namespace},
             cluster.namespace_labels(namespace),
             scanned[namespace],
+            _unused_from(found, report),
         )
         for namespace, found in sorted(secrets.items())
     )
+
+
+def _unused_from(secrets: Iterable[LegacySecret], report: ScanReport) -> Mapping[str, dt.date]:
+    """Return when Secrets without a recorded use count as unused: those for which that is still to come."""
+    today, wait = report.time.astimezone(dt.UTC).date(), dt.timedelta(days=report.unused_days)
+    never_used = ((found.name, found.unused_since) for found in secrets if not found.last_used)
+    return {name: since + wait for name, since in never_used if since and since + wait > today}

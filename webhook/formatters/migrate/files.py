@@ -1,7 +1,8 @@
 """The files of a migration: an index, and of each namespace a checklist, patches and a kustomization with them."""
 
+import datetime as dt
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -14,6 +15,7 @@ from webhook.formatters.migrate.markdown import cell, code, codes, escape, messa
 from webhook.formatters.migrate.summary import changes_text
 from webhook.formatters.scan_findings import grants_text
 from webhook.formatters.scan_summary import last_use_text
+from webhook.legacy.retirable import AFTER_DAYS
 from webhook.migrate.plan import Migration, NamespaceMigration
 from webhook.migrate.plan_builder import ManualChange, Reason
 from webhook.migrate.workload_plan import PatchFile, WorkloadMigration, safe_name
@@ -90,6 +92,8 @@ def _checklist(plan: NamespaceMigration, migration: Migration) -> str:
         listing = (found.name for found in plan.accounts if secret in {*found.listed, *found.pulled})
         return [*workloads, *(f"ServiceAccount/{name}" for name in listing)]
 
+    copies = [found.name for found in plan.secrets if found.is_copy]
+    disabled_on = {found.name: found.invalid_since for found in plan.secrets if found.invalid_since}
     valid = [found for found in plan.secrets if not (found.is_copy or found.invalid_since)]
     page = _template("checklist.md").render(
         plan=plan,
@@ -100,10 +104,12 @@ def _checklist(plan: NamespaceMigration, migration: Migration) -> str:
         powers={name: grants_text(found.grants) for name, found in accounts if found.grants is not None},
         named_by=named_by,
         nobody="none of these manifests" if migration.from_manifests else "nothing",
-        unnamed=[found.name for found in valid if found.name not in users],
-        named=[found.name for found in valid if found.name in users],
-        disabled=[found.name for found in plan.secrets if found.invalid_since and not found.is_copy],
-        copies=[found.name for found in plan.secrets if found.is_copy],
+        unnamed=_by_day((found.name for found in valid if found.name not in users), plan.unused_from),
+        named=_by_day((found.name for found in valid if found.name in users), plan.unused_from),
+        disabled=_by_day((name for name in disabled_on if name not in copies), disabled_on),
+        disabled_on=disabled_on,
+        after=dt.timedelta(days=AFTER_DAYS),
+        copies=copies,
         last_use=_last_use,
         seen=_seen,
         other_accounts=_other_accounts,
@@ -111,6 +117,14 @@ def _checklist(plan: NamespaceMigration, migration: Migration) -> str:
         commands=commands,
     )
     return _EMPTY_LINES.sub("\n\n", page)
+
+
+def _by_day(names: Iterable[str], days: Mapping[str, dt.date]) -> list[tuple[dt.date | None, list[str]]]:
+    """Return the names by their day; first those without one."""
+    found: dict[dt.date | None, list[str]] = {}
+    for name in names:
+        found.setdefault(days.get(name), []).append(name)
+    return sorted(found.items(), key=lambda item: item[0] or dt.date.min)
 
 
 def _last_use(secret: LegacySecret) -> str:
