@@ -13,7 +13,6 @@ from tests.policies import HEAD
 from tests.tokens.signing import pod_claims, signer
 from webhook.cli import main
 from webhook.formatters import scan_json
-from webhook.formatters.scan_summary import IF_ENFORCED
 
 POD = {"metadata": {"name": "a", "namespace": "shop"}, "spec": {"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}}
 STRICT = f"{HEAD}rules: {{kubelet-hostpath: reject}}\n"
@@ -303,7 +302,7 @@ def test_check_uses_the_policy_of_the_cluster(cluster_policy, tmp_path) -> None:
     (tmp_path / "pod.json").write_text(json.dumps({"apiVersion": "v1", "kind": "Pod", **POD}))
     done = CliRunner().invoke(main, ["check", str(tmp_path / "pod.json"), *cluster_policy])
     assert done.exit_code == 0, done.output
-    assert f"{IF_ENFORCED}: 1 denied" in done.stdout
+    assert "if every namespace were in mode enforce: 1 denied" in done.stdout
     last = done.stdout.splitlines()[-1]
     assert last.startswith("policy: ConfigMap tokenguard/token-policy (revision ")
     assert last.endswith(", mode audit)")
@@ -333,14 +332,17 @@ def test_check_argument_replaces_the_policy_of_the_environment(cluster_policy, t
     assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)
 
 
+NOT_ENFORCED = "not in mode enforce, which would deny"
+
+
 def test_scan_says_what_enforce_would_deny(cluster_policy) -> None:
     quiet = CliRunner().invoke(main, ["scan", *cluster_policy])
     assert quiet.exit_code == 0, quiet.output
-    assert f"{IF_ENFORCED}: 1 denied; for details, add --mode enforce" in quiet.stdout
+    assert f"1 namespace is {NOT_ENFORCED} 1 workload there; for details, add --mode enforce" in quiet.stdout
     enforced = CliRunner().invoke(main, ["scan", *cluster_policy, "--mode", "enforce"])
     assert enforced.exit_code == 1
     assert "enforce: --mode enforce, ConfigMap" in " ".join(enforced.stdout.split())
-    assert IF_ENFORCED not in enforced.stdout
+    assert NOT_ENFORCED not in enforced.stdout
     results = json.loads(CliRunner().invoke(main, ["scan", *cluster_policy, "-o", "json"]).stdout)["workloads"]
     result = results[0]["pods"][0]["evaluation"]["result"]
     assert (result["outcome"], result["enforced"]) == ("allowed", "denied")

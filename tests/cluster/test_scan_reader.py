@@ -423,6 +423,14 @@ def test_history_is_read_from_webhook_and_policy() -> None:
     )
 
 
+@pytest.mark.parametrize(("clients", "lacks"), [(({"caBundle": "QQ=="},), False), (({"caBundle": "QQ=="}, {}), True)])
+def test_history_says_whether_a_webhook_lacks_its_ca_bundle(clients, lacks) -> None:
+    webhooks = [{"name": "pods.validate.tokenguard.svc", "clientConfig": client} for client in clients]
+    found = [{"metadata": {"name": "tokenguard"}, "webhooks": webhooks}]
+    history = ScanReader(Lists(validatingwebhookconfigurations=found), lambda _: None).snapshot().history
+    assert history.lacks_ca_bundle == lacks
+
+
 @pytest.mark.parametrize(("found", "is_known"), [([], True), (REFUSED, False)])
 def test_history_without_webhook_is_known_unless_refused(found, is_known) -> None:
     history = ScanReader(Lists(validatingwebhookconfigurations=found), lambda _: None).snapshot().history

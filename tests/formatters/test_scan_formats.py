@@ -28,7 +28,7 @@ from webhook.formatters import scan_json, scan_text
 from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.scan_findings import grants_text
 from webhook.formatters.scan_html import page
-from webhook.formatters.scan_summary import NOT_INSTALLED
+from webhook.formatters.scan_summary import NOT_CALLABLE, NOT_INSTALLED
 from webhook.scan.api_types import TRACKING_TITLE
 from webhook.scan.counts import OutcomeCounts, RuleCount
 from webhook.scan.options import ScanFilters
@@ -100,6 +100,27 @@ def test_text_says_in_one_line_that_tokenguard_is_not_installed() -> None:
     assert html.count("no new pod is evaluated") == 1
     assert "recreate them" not in html
     assert "kubectl rollout restart" not in html
+
+
+def test_webhook_without_ca_bundle_is_named_instead_of_advice() -> None:
+    small = Small().deployment("web", spec())
+    small.pod("web-1-a", live(), creationTimestamp="2026-11-19T13:00:00Z", **of("ReplicaSet", "web-1"))
+    days = NOW.replace(day=20), NOW.replace(day=21)
+    small.snapshot.history = AdmissionHistory(*days, is_known=True, lacks_ca_bundle=True)
+    report = small.scan()
+    assert f"\ninstalled  {NOT_CALLABLE}\n" in text(report)
+    assert "1 pod of Deployment/web in shop (token-expiration); first repair tokenguard, see" in text(report)
+    html = "".join(page.format_report(report))
+    assert [found in text(report) + html for found in ("recreate them", "kubectl rollout restart")] == [False, False]
+
+
+def test_text_says_what_the_overrides_in_other_modes_would_deny() -> None:
+    overrides = "overrides: [{namespaces: [shop], mode: warn}]\n"
+    small = Small(secret("old"), secret("older")).pod("a", spec(container=named_secret("old")))
+    line = "1 namespace is not in mode enforce, which would deny 1 workload and 2 legacy Secrets there; for details,"
+    report = small.scan(overrides)
+    assert line in text(report)
+    assert line in "".join(page.format_report(report))
 
 
 def test_numbers_of_unread_secrets_are_unknown() -> None:

@@ -26,8 +26,13 @@ class _CreatedMetadata(Metadata):
     creation_timestamp: dt.datetime | None = None
 
 
+class _ClientConfig(msgspec.Struct, rename="camel"):
+    ca_bundle: str | None = None
+
+
 class _ValidatingWebhook(msgspec.Struct, rename="camel"):
     name: str = ""
+    client_config: _ClientConfig = msgspec.field(default_factory=_ClientConfig)
     namespace_selector: LabelSelector | None = None
     match_conditions: list[MatchCondition] | None = None
 
@@ -45,6 +50,11 @@ class ValidatingConfiguration(ApiObject):
 
     metadata: _CreatedMetadata = msgspec.field(default_factory=_CreatedMetadata)
     webhooks: list[_ValidatingWebhook] | None = None
+
+    @property
+    def lacks_ca_bundle(self) -> bool:
+        """Whether a webhook has no `caBundle`, so the API server cannot call it."""
+        return not all(webhook.client_config.ca_bundle for webhook in self.webhooks or ())
 
     @property
     def scopes(self) -> WebhookScopes:

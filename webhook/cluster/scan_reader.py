@@ -298,6 +298,7 @@ class ScanReader:
             self._policy_changed,
             webhook.scopes if webhook else WebhookScopes(),
             is_known=len(self._unread) == before,
+            lacks_ca_bundle=bool(webhook and webhook.lacks_ca_bundle),
         )
 
     def _read_issuer(self) -> str:

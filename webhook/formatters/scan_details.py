@@ -19,7 +19,7 @@ from webhook.formatters.scan_findings import (
     workload_lines,
 )
 from webhook.scan.evaluation_result import Admission
-from webhook.scan.pod_admission import RESTORE_HINT
+from webhook.scan.pod_admission import REPAIR_HINT, RESTORE_HINT
 from webhook.scan.report import AccountWithTokens, LegacySecret, ScannedWorkload, ScanReport
 
 Section = tuple[str, list[str]]
@@ -106,7 +106,9 @@ def _unevaluated(report: ScanReport) -> Iterator[str]:
     for (admission, rules, denied_by), pods in owners.items():
         those = f"{counted(pods.total(), 'pod')} of {first_names(pods)}"
         advice = ""
-        if admission is not Admission.EXCLUDED:
+        if admission is not Admission.EXCLUDED and report.webhook_lacks_ca_bundle:
+            advice = f"; {REPAIR_HINT}"
+        elif admission is not Admission.EXCLUDED:
             restored = RESTORE_HINT if report.webhook_exists is False else ""
             correct = f"first correct these, whose next pods would be denied by {denied_by}; then " if denied_by else ""
             advice = f"; {restored}{correct}recreate them"

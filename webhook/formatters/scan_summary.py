@@ -11,7 +11,7 @@ from webhook.core.policy.model import Action
 from webhook.formatters.scan_findings import first_names
 from webhook.legacy.retirable import RetirableSecret
 from webhook.scan.counts import OutcomeCounts
-from webhook.scan.evaluation_result import Change, worst_outcome
+from webhook.scan.evaluation_result import Change, EvaluationResult, worst_outcome
 from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
 from webhook.scan.options import ApiAudiences, AudienceSource, PolicyInfo, ScanFilters
 from webhook.scan.rbac import Grant, Permission, grants_severity
@@ -28,8 +28,8 @@ UNKNOWN = "?"
 NOT_INSTALLED = (
     "no: there is no ValidatingWebhookConfiguration/tokenguard, so no new pod is evaluated; see 'tokenguard status'"
 )
+NOT_CALLABLE = "yes, but the API server cannot call it: see 'tokenguard status'"
 IF_RECREATED = "if recreated under this policy"
-IF_ENFORCED = "if every namespace were in mode enforce"
 SAFE_TO_DELETE, COPY = "safe to delete", "copied into another Secret type"
 SECRET_STATES = ("referenced", "used", "invalid", SAFE_TO_DELETE, COPY)
 """States of a legacy Secret; several may apply."""
@@ -96,8 +96,8 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
         yield "simulated", _policy(report.simulated)
         if report.simulated.api_audiences != audiences:
             yield "audiences", _audiences(report.simulated.api_audiences)
-    if report.webhook_exists is False:
-        yield "installed", NOT_INSTALLED
+    if installed := _installed(report):
+        yield "installed", installed
     summary = report.summary
     scanned = f"{counted(summary.pods.total, 'pod')} of {counted(summary.workloads.total, 'workload')}"
     finished = f"; {summary.finished_pods} finished" if summary.finished_pods else ""
@@ -111,6 +111,13 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
         yield "", f"showing only {namespaces}"
     if findings:
         yield "", f"showing only {findings} (outcomes count all)"
+
+
+def _installed(report: ScanReport) -> str:
+    """Return what is wrong with the installation; empty: nothing that a scan sees."""
+    if report.webhook_exists is False:
+        return NOT_INSTALLED
+    return NOT_CALLABLE if report.webhook_lacks_ca_bundle else ""
 
 
 def state_fields(report: ScanReport) -> Iterator[Field]:
@@ -192,16 +199,33 @@ def workload_changes(report: ScanReport) -> str:
 
 
 def under_enforce(report: ScanReport) -> str:
-    """Return what mode enforce would deny in a sentence; empty if that is the mode of everything."""
-    workloads = [[group.evaluation.result for group in workload.groups] for workload in report.workloads]
-    objects = [*workloads, *([secret.result] for secret in report.legacy_secrets)]
-    if not any(result.enforced for results in objects for result in results):
-        return ""
-    counts = Counter(worst_outcome(result.outcome_enforced for result in results) for results in objects)
-    listed = ", ".join(
-        f"{counts[outcome]} {outcome}" for outcome in (Outcome.DENIED, Outcome.PATCHED) if counts[outcome]
+    """Return what mode enforce would deny in the other namespaces; empty if it is the mode of everything."""
+    workloads = (
+        (workload.namespace, [group.evaluation.result for group in workload.groups]) for workload in report.workloads
     )
-    return f"{IF_ENFORCED}: {listed or 'nothing denied'}; for details, add --mode enforce"
+    by_title = {
+        "workload": _enforced(workloads),
+        "legacy Secret": _enforced((secret.namespace, [secret.result]) for secret in report.legacy_secrets),
+    }
+    namespaces = {namespace for found in by_title.values() for namespace, _ in found}
+    if not namespaces:
+        return ""
+    denied = {title: sum(outcome is Outcome.DENIED for _, outcome in found) for title, found in by_title.items()}
+    listed = " and ".join(counted(count, title) for title, count in denied.items() if count)
+    verb = "is" if len(namespaces) == 1 else "are"
+    return (
+        f"{counted(len(namespaces), 'namespace')} {verb} not in mode enforce, which would deny {listed or 'nothing'}"
+        " there; for details, add --mode enforce"
+    )
+
+
+def _enforced(objects: Iterable[tuple[str, Sequence[EvaluationResult]]]) -> list[tuple[str, Outcome]]:
+    """Return the namespace, and the outcome under mode enforce, of each object that is in another mode."""
+    return [
+        (namespace, worst_outcome(result.outcome_enforced for result in results))
+        for namespace, results in objects
+        if any(result.enforced for result in results)
+    ]
 
 
 def headline(report: ScanReport) -> str:

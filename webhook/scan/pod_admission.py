@@ -21,6 +21,7 @@ from webhook.scan.owners import OwnerKey
 SETTLING = dt.timedelta(seconds=10)
 """Until all API servers call a new webhook, and all replicas have a new policy."""
 RESTORE_HINT = "first create the webhook configuration again, see 'tokenguard status'; then "
+REPAIR_HINT = "first repair tokenguard, see 'tokenguard status': the API server cannot call it"
 INCLUDE_HINT = "nothing; or include the namespace in the webhook configuration, and scan again"
 _RESTARTED = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _REFERENCE = "legacy-token-reference"
@@ -30,12 +31,14 @@ class AdmissionHistory(NamedTuple):
     """When the validating webhook configuration was created, when the policy last changed, and what it excludes.
 
     None: it does not exist, or that is not known. `is_known` is False if the configuration could not be read.
+    Without a `caBundle` the API server cannot call a webhook: a pod that is deleted may not come back.
     """
 
     webhook_created: dt.datetime | None = None
     policy_changed: dt.datetime | None = None
     scopes: WebhookScopes = WebhookScopes()
     is_known: bool = False
+    lacks_ca_bundle: bool = False
 
     @property
     def webhook_exists(self) -> bool | None:
@@ -71,7 +74,7 @@ class AdmissionClassifier:
         self, pod: LivePod, account: str, findings: tuple[ReportedFinding, ...], references: frozenset[str]
     ) -> Admission:
         """Return how a pod was admitted that the findings deny; `references` are the legacy Secrets that it names."""
-        webhook, policy, scopes, is_known = self._history
+        webhook, policy, scopes, is_known, _ = self._history
         created, namespace = pod.created, pod.metadata.namespace or ""
         if created is None or not is_known:
             return Admission.UNDETERMINED

@@ -276,6 +276,9 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
             " it could not be read."
         ),
     ]
+    webhook_lacks_ca_bundle: Annotated[
+        bool, Meta(description="Whether a webhook has no caBundle, so the API server cannot call it.")
+    ]
     excluded_namespaces: Annotated[
         tuple[Namespace, ...],
         Meta(

@@ -31,7 +31,7 @@ from webhook.scan.filters import FindingFilter
 from webhook.scan.legacy_secrets import ImagePulls, LegacySecretAnalyzer, recreated_secret, references
 from webhook.scan.options import ScanOptions, describe_policy
 from webhook.scan.owners import OwnerIdentity, OwnerIndex, OwnerKey, TemplateRevision
-from webhook.scan.pod_admission import INCLUDE_HINT, RESTORE_HINT, AdmissionClassifier, recreate_hint
+from webhook.scan.pod_admission import INCLUDE_HINT, REPAIR_HINT, RESTORE_HINT, AdmissionClassifier, recreate_hint
 from webhook.scan.pod_tokens import legacy_references, tokens_of
 from webhook.scan.policy_diff import change_between
 from webhook.scan.rbac import AccountGrants
@@ -145,6 +145,8 @@ class Scanner:
         hint = recreate_hint(owner, meta.name or "", denied_by)
         if self._snapshot.history.webhook_exists is False:
             hint = RESTORE_HINT + hint
+        elif self._snapshot.history.lacks_ca_bundle:
+            hint = REPAIR_HINT
         self._unevaluated.append(
             UnevaluatedPod(
                 namespace=owner.namespace,
@@ -190,6 +192,7 @@ class Scanner:
             simulated=describe_policy(other, options.simulated_origin, audiences) if other else None,
             filters=options.filters,
             webhook_exists=snapshot.history.webhook_exists,
+            webhook_lacks_ca_bundle=snapshot.history.lacks_ca_bundle,
             excluded_namespaces=tuple(sorted(filter(self._is_excluded, namespaces))),
             summary=summary,
             rule_counts=tuple(filter(shown.shows, counts)),
