@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -140,6 +141,9 @@ def test_commands_retire_a_secret(api, tmp_path) -> None:
     assert "less than --after-days 14 ago" in refused.stdout
     done = run("delete", "shop/a", "--yes", "--keep", str(tmp_path), "--after-days", "0")
     assert done.stdout.endswith(f"\ntheir manifests, without data, are in {tmp_path}\n")
+    assert re.search(
+        r"\nDisabled only today, the last at \d\d:\d\d UTC \(1\): shop/a\nUses are recorded by day", done.stdout
+    )
     [kept] = tmp_path.rglob("*.yaml")
     assert kept.relative_to(tmp_path) == Path("shop/a.uid-a.yaml")
     assert kept.stat().st_mode & 0o777 == 0o600

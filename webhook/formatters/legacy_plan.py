@@ -1,5 +1,6 @@
 """A plan as text: what a command changes, what that means and how it is undone, and what it refuses."""
 
+import datetime as dt
 from collections.abc import Iterable, Iterator
 
 from webhook.core.formatting import counted, plain
@@ -17,10 +18,6 @@ _EFFECTS = {
         "To undo it: tokenguard legacy restore NAMESPACE/NAME",
     ),
     Command.RESTORE: ("The API server accepts these tokens again at once.",),
-    Command.DELETE: (
-        "No client has tried these disabled tokens within --after-days.",
-        "Deleting cannot be undone: a client that still has such a token needs another one.",
-    ),
 }
 _EXCLUSIONS = {
     Exclusion.NAMESPACE: "of other namespaces (--namespace)",
@@ -66,9 +63,22 @@ def _secret_line(command: Command, secret: RetirableSecret) -> str:
 
 def _effects(plan: Plan) -> Iterator[str]:
     if plan.secrets:
-        yield from _EFFECTS[plan.command]
+        yield from _EFFECTS[plan.command] if plan.command is not Command.DELETE else _deletion(plan)
     if plan.command is Command.DISABLE and any(secret.references for secret in plan.secrets):
         yield "Workloads refer to some of them: new pods start, but are refused (--not-referenced leaves these out)."
+
+
+def _deletion(plan: Plan) -> Iterator[str]:
+    days = min(secret.quiet_days or 0 for secret in plan.secrets)
+    if days:
+        yield f"No client is known to have tried these disabled tokens for {counted(days, 'day')} or more."
+    else:
+        today = [secret for secret in plan.secrets if not secret.quiet_days]
+        times = [secret.disabled.at for secret in today if secret.disabled and secret.disabled.at]
+        last = f", the last at {max(times).astimezone(dt.UTC):%H:%M} UTC" if times else ""
+        yield f"Disabled only today{last} ({len(today)}): {first_names(secret.title for secret in today)}"
+        yield "Uses are recorded by day, so a client that still uses such a token may not be known before tomorrow."
+    yield "Deleting cannot be undone: a client that still has such a token needs another one."
 
 
 def _exclusions(plan: Plan, options: FormatOptions) -> Iterator[str]:
