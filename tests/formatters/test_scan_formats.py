@@ -123,6 +123,18 @@ def test_text_says_what_the_overrides_in_other_modes_would_deny() -> None:
     assert line in "".join(page.format_report(report))
 
 
+def test_text_says_that_no_finding_is_of_the_selected_rule() -> None:
+    small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
+    lines = [
+        next(line.strip() for line in text(small.scan(filters=ScanFilters(rules=(rule,)))).splitlines() if rule in line)
+        for rule in ("token-audience", "legacy-token-reference")
+    ]
+    assert lines == [
+        "showing only rule token-audience (outcomes count all): no such finding",
+        "showing only rule legacy-token-reference (outcomes count all)",
+    ]
+
+
 def test_numbers_of_unread_secrets_are_unknown() -> None:
     small = Small().pod("a", live())
     small.snapshot.secrets_read = False
@@ -213,7 +225,7 @@ legacy-token-secret; otherwise anyone who has a copy of the token can make it va
 same name; see 'tokenguard rules legacy-token-secret'
 
 next step: 'tokenguard migrate' writes a checklist for each namespace, and a patch for each workload that refers to \
-a legacy Secret
+a legacy Secret; 'tokenguard rules legacy-token-reference' has an example of the projected token
 
 tokens in pods by audience and lifetime
   API server, 1 hour: 0 now, 1 if recreated

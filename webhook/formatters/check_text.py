@@ -17,6 +17,8 @@ from webhook.formatters.wrapping import wrapped
 _MAX_CHANGES = 5
 _MIN_WIDTH = 40
 _CUT = "..."
+_WITH_EXAMPLE = frozenset({"legacy-token-reference"})
+"""Rules whose explanation has the manifest that repairs a finding."""
 
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
@@ -79,7 +81,8 @@ def _finding(finding: CheckFinding, options: FormatOptions) -> Iterator[str]:
     for change in changes:
         yield from _advice("patch", change, gutter, options)
     if finding.advice and word != Outcome.PATCHED:
-        yield from _advice("help", finding.advice, gutter, options)
+        example = f"; example: tokenguard rules {finding.rule}" if finding.rule in _WITH_EXAMPLE else ""
+        yield from _advice("help", f"{finding.advice}{example}", gutter, options)
 
 
 def _place(finding: CheckFinding, room: int) -> str:

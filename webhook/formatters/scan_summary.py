@@ -110,7 +110,8 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
     if namespaces:
         yield "", f"showing only {namespaces}"
     if findings:
-        yield "", f"showing only {findings} (outcomes count all)"
+        none = "" if report.rule_counts else ": no such finding"
+        yield "", f"showing only {findings} (outcomes count all){none}"
 
 
 def _installed(report: ScanReport) -> str:

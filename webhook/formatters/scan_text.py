@@ -35,7 +35,7 @@ _SAFE_TO_DELETE = (
 
 _NEXT_STEP = (
     "next step: 'tokenguard migrate' writes a checklist for each namespace, and a patch for each workload that refers"
-    " to a legacy Secret"
+    " to a legacy Secret; 'tokenguard rules legacy-token-reference' has an example of the projected token"
 )
 
 
