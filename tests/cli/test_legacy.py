@@ -70,7 +70,8 @@ def test_plan_names_the_workloads_that_refer_to_a_secret(api) -> None:
     job = {"metadata": {"name": "nightly", "namespace": "shop"}, "spec": spec}
     api.lists["/apis/batch/v1/namespaces/shop/cronjobs"] = [job]
     disable = ("disable", "-n", "shop", "--reason", "r", "--dry-run")
-    shown = run(*disable).stdout
+    assert "Not selected (1)\n  shop/a: CronJob/nightly refers to it, in a template" in run(*disable).stdout
+    shown = run(*disable, "--force", "shop/a").stdout
     assert "; referenced by CronJob/nightly\n  shop/b: " in shown
     assert "Workloads refer to some of them" in shown
     assert "Workloads refer" not in run(*disable, "--not-referenced").stdout

@@ -48,7 +48,7 @@ def test_state_without_tracking_is_known_only_after_a_use() -> None:
 
 def test_reference_in_a_running_pod_is_a_use() -> None:
     cluster = Cluster(secret("a"), secret("b"), pod="a", template="b")
-    assert states(cluster) == {"a": State.IN_USE, "b": State.UNUSED}
+    assert states(cluster) == {"a": State.IN_USE, "b": State.REFERENCED}
 
 
 def test_referenced_secret_is_not_removable() -> None:

@@ -139,7 +139,7 @@ def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
     Labels the Secrets with kubernetes.io/legacy-token-invalid-since, and records who did it, when and why. The data of
     the Secrets does not change. The API server refuses the tokens within 10 seconds.
 
-    Refuses a Secret if a running pod refers to it, if its token was used within --unused-days, or if uses were not
+    Refuses a Secret if a workload refers to it, if its token was used within --unused-days, or if uses were not
     recorded for so long, unless --force names it. If you give --unused-days, only tokens that were unused for that long
     are selected.
 

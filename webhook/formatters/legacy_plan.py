@@ -65,7 +65,7 @@ def _effects(plan: Plan) -> Iterator[str]:
     if plan.secrets:
         yield from _EFFECTS[plan.command] if plan.command is not Command.DELETE else _deletion(plan)
     if plan.command is Command.DISABLE and any(secret.references for secret in plan.secrets):
-        yield "Workloads refer to some of them: new pods start, but are refused (--not-referenced leaves these out)."
+        yield "Workloads refer to some of them: new pods start, but are refused."
 
 
 def _deletion(plan: Plan) -> Iterator[str]:

@@ -20,6 +20,7 @@ _TITLES = {
     RetirementState.STILL_USED: "disabled, still used: restore them, or change their clients",
     RetirementState.IN_USE: "in use: change what uses them",
     RetirementState.UNKNOWN: "use unknown: find out who uses them",
+    RetirementState.REFERENCED: "unused, but a template refers to them: change it first",
     RetirementState.UNUSED: "unused: disable them",
     RetirementState.TOO_EARLY: "too early to tell: wait until no use is recorded for --unused-days",
     RetirementState.DISABLED: "disabled",

@@ -227,8 +227,8 @@ class _Planner:
         yield from self._reasons[self._command](secret)
 
     def _against_disabling(self, secret: RetirableSecret) -> Iterator[_Reason]:
-        if secret.pods:
-            yield _Reason(f"{_references(secret)} running pods")
+        if secret.references:
+            yield _Reason(f"{_references(secret)} {'running pods' if secret.pods else 'a template'}")
         yield from self._unknown_references(secret)
         days, limit = secret.unused_days, self._report.unused_days
         if days is None:

@@ -23,6 +23,7 @@ class RetirementState(FastStrEnum):
     STILL_USED = "disabled, still used"
     IN_USE = "in use"
     UNKNOWN = "use unknown"
+    REFERENCED = "unused, but referenced"
     UNUSED = "unused"
     TOO_EARLY = "too early to tell"
     DISABLED = "disabled"
@@ -198,7 +199,7 @@ class RetirementAnalyzer:
             if unused_days is None:
                 return RetirementState.UNKNOWN
             if unused_days >= self._report.unused_days:
-                return RetirementState.UNUSED
+                return RetirementState.REFERENCED if secret.references else RetirementState.UNUSED
             return RetirementState.IN_USE if secret.last_used else RetirementState.TOO_EARLY
         quiet_days = self._days_since(_quiet_since(disabling))
         if disabling.refused_on and quiet_days is not None and quiet_days < max(self._after_days, 1):
