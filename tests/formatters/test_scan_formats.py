@@ -201,6 +201,9 @@ mount a projected token instead (1 of 2 pods)
     reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
 "used"; mount a projected token instead (1 of 2 pods, not in the template)
 
+workloads: patched if recreated
+  1 other workload, only for the API server's token or an injection; --output html and json list each
+
 API server tokens and injections
   patch: token-expiration: the API server's token has lifetime 31536000s (Kubernetes extends 3607s to a year), \
 exceeding the maximum 3600s; capped to 3600s: 3 pods in shop

@@ -34,7 +34,7 @@ def sections(report: ScanReport) -> Iterator[Section]:
     """
     for outcome in summary.OUTCOMES:
         workloads = [workload for workload in report.workloads if workload.outcome is outcome]
-        yield f"workloads: {outcome} if recreated", [*_workloads(workloads)]
+        yield f"workloads: {outcome} if recreated", [*_workloads(workloads), *_others(workloads, report)]
     yield "API server tokens and injections", [*_generated(report.workloads)]
     yield "pods that were admitted without evaluation", [*_unevaluated(report)]
     shows_all = report.filters.show_all_findings
@@ -65,6 +65,15 @@ def _workloads(workloads: Iterable[ScannedWorkload]) -> Iterator[str]:
     for lines, (first, *others) in alike.items():
         yield f"{_title(first)}, {accounts_text(first)}{_more(others)}"
         yield from (f"  {line}" for line in lines)
+
+
+def _others(workloads: Iterable[ScannedWorkload], report: ScanReport) -> Iterator[str]:
+    """Yield how many workloads have only findings that are not about what their authors wrote."""
+    if not report.filters.show_all_findings:
+        return
+    if count := sum(bool(generated_findings(each)) and not workload_lines(each) for each in workloads):
+        others = counted(count, "other workload")
+        yield f"{others}, only for the API server's token or an injection; --output html and json list each"
 
 
 def _title(workload: ScannedWorkload) -> str:
