@@ -71,7 +71,7 @@ class Browser:
         self.media(dark=dark)
         self.events.clear()
         self.do("Page.navigate", url=page.as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
 
     def media(self, kind: str = "", *, dark: bool = False) -> None:

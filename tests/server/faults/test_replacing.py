@@ -71,8 +71,7 @@ def test_policy_file_replaced_under_load_mixes_no_answers(tmp_path):
             (tmp_path / "fresh").write_text(document)
             (tmp_path / "fresh").replace(target)
             if number % 100 == 50:  # long enough for some to be seen, whatever the machine
-                seen = len(check.seen)
-                eventually(lambda seen=seen: len(check.seen) > seen)
+                eventually(lambda number=number: check.seen[600 + number])
         last = 600 + COUNT - 1
         eventually(lambda: check.seen[last] > 100)
         assert server.metric("tokenguard_policy_reloads_total", result="rejected") == 0
