@@ -389,14 +389,12 @@ def numbers(line):
 
 
 def row(text, name):
-    [line] = [line for line in text.splitlines()[:24] if line.startswith(name)]
+    [line] = [line for line in text.partition("\n\n")[0].splitlines() if line.startswith(name)]
     return line.removeprefix(name)
 
 
-def test_summary_fits_a_screen_and_agrees_with_the_json(text, report) -> None:
+def test_summary_is_not_cut_and_agrees_with_the_json(text, report) -> None:
     summary, _, details = text.partition("\n\n")
-    lines = summary.splitlines()
-    assert len(lines) <= 24
     assert "…" not in summary
     for name, kind in (("pods", "pods"), ("workloads (worst outcome)", "workloads"), ("legacy Secrets", "secrets")):
         counts = report["summary"][kind]
@@ -405,10 +403,9 @@ def test_summary_fits_a_screen_and_agrees_with_the_json(text, report) -> None:
         by_action = Counter()
         for count in report["ruleCounts"]:
             by_action[count["action"]] += count["count"] * (count["rule"] == rule)
-        if f"\n  {rule} " in summary:
-            assert numbers(row(text, f"  {rule} ")) == [
-                by_action[action] for action in ("reject", "patch", "warn", "audit")
-            ]
+        assert numbers(row(text, f"  {rule} ")) == [
+            by_action[action] for action in ("reject", "patch", "warn", "audit")
+        ]
     assert f"accounts   {len(report['accountsWithTokens'])} with API tokens: " in summary
     assert f"{sum(secret['removable'] for secret in report['legacySecrets'])} safe to delete" in summary
     assert len(re.findall(r"^  Secret/.*: safe to delete$", details, re.MULTILINE)) == sum(
@@ -442,6 +439,8 @@ def test_details_list_the_owners_of_the_json(text, report) -> None:
     for section in re.findall(r"^workloads: \w+ if recreated(?:\n  .+)*", text, re.MULTILINE):
         for entry in re.split(r"\n  (?=\S)", section)[1:]:
             title, _, rest = entry.partition("\n")
+            if re.match(r"\d+ other workloads?, only for the API server's token", title):
+                continue
             name, namespace = re.match(r"(\S+) in ([\w-]+)", title).groups()
             more = re.search(r"; and (\d+) more workload", title)
             folded += int(more[1]) if more else 0
@@ -504,7 +503,6 @@ def test_scan_compares_two_policies(crowded_cluster, report, tmp_path) -> None:
     text = run(crowded_cluster, "--simulate", str(tmp_path / "tighter.yaml")).stdout
     changed = Counter(workload["change"] for workload in both["workloads"])
     assert f"\nworkloads  {changed['newly denied']} newly denied" in text
-    assert len(text.partition("\n\n")[0].splitlines()) <= 24
 
 
 def results(report, policy="evaluation"):
