@@ -139,9 +139,9 @@ def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
     Labels the Secrets with kubernetes.io/legacy-token-invalid-since, and records who did it, when and why. The data of
     the Secrets does not change. The API server refuses the tokens within 10 seconds.
 
-    Refuses a Secret if a workload refers to it, if its token was used within --unused-days, or if uses were not
-    recorded for so long, unless --force names it. If you give --unused-days, only tokens that were unused for that long
-    are selected.
+    Refuses a Secret if a workload refers to it, if its token was used within --unused-days, or if uses of it have been
+    recorded for less than that. --force names Secrets to disable all the same. If you give --unused-days, only tokens
+    that were unused for that long are selected.
 
     \b
     Examples:

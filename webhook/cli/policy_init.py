@@ -31,7 +31,7 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
 
     Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that is in use. Namespaces in
     which most workloads would be denied get an override with mode warn. In other namespaces, each account of what would
-    be denied gets an exemption with an end date. Legacy Secrets that are safe to delete are no reason for one. Comments
+    be denied gets an exemption with an end date. Legacy Secrets that are safe to delete get no exemption. Comments
     say why, and what the exempt accounts may do. A second scan checks the draft. Needs the permissions of scan.
 
     \b
@@ -40,7 +40,7 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
       tokenguard scan --policy policy.yaml
 
     Exit status: 0 nothing in use would be denied under the draft; 1 something would be, and the draft names it; 2 usage
-    error or failed run. Without everything that outcomes depend on, nothing is drafted (2).
+    error or failed run. If something that outcomes depend on cannot be read, nothing is drafted (2).
     """
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     with connected(kubeconfig, context) as transport, Progress(sys.stderr) as progress:
