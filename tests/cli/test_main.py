@@ -170,7 +170,7 @@ def test_text_output_of_any_command_is_escaped(monkeypatch) -> None:
     ids=["latin-1 lacks the character", "ascii is UTF-8"],
 )
 def test_output_escapes_what_the_encoding_lacks(encoding, shown) -> None:
-    manifest = '{"apiVersion": "v1", "kind": "日"}'
+    manifest = '{"apiVersion": "example.com/v1", "kind": "日"}'
     done = subprocess.run(
         [sys.executable, "-m", "webhook", "check", "-"], input=manifest.encode(), capture_output=True, check=False,
         timeout=60, cwd=CHECKOUT, env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": encoding},
