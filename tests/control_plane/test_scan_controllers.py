@@ -40,8 +40,8 @@ def plane(unguarded_plane):
     running = unguarded_plane
     if not running.has_controllers:
         pytest.skip("needs kube-controller-manager, which makes the pods")
-    running.do("create", "-f", "-", stdin=secret("old", "shop", "default"))
     eventually(lambda: running.kubectl("get", "serviceaccount", "default", "-n", "shop").returncode == 0)
+    running.do("create", "-f", "-", stdin=secret("old", "shop", "default"))
     for manifest in (
         workload("Deployment", "web", BAD, replicas=2),
         workload("StatefulSet", "db", BAD, serviceName="db", **ROLLED),
