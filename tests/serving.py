@@ -117,6 +117,19 @@ class Server:
         os.kill(worker, signal.SIGKILL)
         eventually(lambda: self.workers not in ([], [worker]))
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the worker and the master, which would kill a worker that hangs for 30 s; both go on after the block."""
+        processes = [*self.workers, self.process.pid]
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+                eventually(lambda: _answers(self, ready=False))
+
     def kill(self) -> None:
         """Kill the server and its worker, which would go on for a moment, and wait until nobody listens."""
         for pid in (self.process.pid, *self.workers):

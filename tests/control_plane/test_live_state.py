@@ -186,23 +186,19 @@ def test_last_state_is_used_while_the_api_server_is_down(plane, server, namespac
 
 
 @pytest.mark.covers("failure-modes: API server misbehaves")
-def test_worker_stopped_past_the_watch_cache_lists_again(plane, server, namespace, request) -> None:
+def test_worker_stopped_past_the_watch_cache_lists_again(plane, server, namespace) -> None:
     put_secret(plane, "old", namespace)
     eventually(lambda: is_denied(server, namespace, "old"))
     workers = server.workers
-    for worker in workers:
-        os.kill(worker, signal.SIGSTOP)
-        request.addfinalizer(lambda pid=worker: os.kill(pid, signal.SIGCONT))
-    plane.kill()
-    plane.start()
-    plane.do("delete", "secret", "old", "-n", namespace)
-    put_secret(plane, "new", namespace)
-    plane.compact()
-    plane.kill()
-    plane.start()
-    before = lists_of_secrets(plane)
-    for worker in workers:
-        os.kill(worker, signal.SIGCONT)
+    with server.paused():
+        plane.kill()
+        plane.start()
+        plane.do("delete", "secret", "old", "-n", namespace)
+        put_secret(plane, "new", namespace)
+        plane.compact()
+        plane.kill()
+        plane.start()
+        before = lists_of_secrets(plane)
     eventually(lambda: is_allowed(server, namespace, "old") and is_denied(server, namespace, "new"))
     assert server.workers == workers
     eventually(lambda: lists_of_secrets(plane) >= before + len(workers))

@@ -4,8 +4,6 @@ import base64
 import contextlib
 import datetime as dt
 import json
-import os
-import signal
 
 import pytest
 import yaml
@@ -48,17 +46,6 @@ def scaled(plane, ready) -> None:
     patch = json.dumps({"status": status})
     where = ("deployment/tokenguard", "-n", "tokenguard", "--subresource=status", "--type=merge")
     plane.do("patch", *where, "-p", patch)
-
-
-@contextlib.contextmanager
-def paused(server):
-    """Stop a replica's worker, which goes on after the block."""
-    [worker] = server.workers
-    os.kill(worker, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(worker, signal.SIGCONT)
 
 
 def only_problems(plane, *rows):
@@ -108,7 +95,7 @@ def test_wrong_ca_bundle_is_named(installation) -> None:
     plane, kind = installation.plane, CONFIGURATIONS[1]
     [server] = installation.replicas
     other = base64.b64encode(create_ca(dt.datetime.now(dt.UTC)).certificate).decode()
-    with restored(plane, kind, "tokenguard") as saved, paused(server):
+    with restored(plane, kind, "tokenguard") as saved, server.paused():
         for webhook in saved["webhooks"]:
             changed = {**webhook, "clientConfig": {**webhook["clientConfig"], "caBundle": other}}
             patch = {"webhooks": [changed]}
@@ -141,7 +128,7 @@ def test_expired_certificate_is_named(installation) -> None:
         "tls.crt": base64.b64encode(pair.certificate).decode(), "tls.key": base64.b64encode(pair.key).decode(),
     }  # fmt: skip
     # paused: or it issues another one within seconds
-    with restored(plane, "secret", "tokenguard-tls", "-n", "tokenguard"), paused(server):
+    with restored(plane, "secret", "tokenguard-tls", "-n", "tokenguard"), server.paused():
         plane.do("patch", "secret", "tokenguard-tls", "-n", "tokenguard", "-p", json.dumps({"data": data}))
         rows, found = status(plane)
         texts = [problem["text"] for problem in found]
