@@ -56,7 +56,7 @@ EXPORTED = {
 WHOLE = {
     "/apis/apps/v1/namespaces/tokenguard/deployments/tokenguard": {
         "metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": "guard"}},
-        "spec": {"replicas": 3},
+        "spec": {"replicas": 3, "template": {"spec": {"containers": [{"env": [{"name": "TOKENGUARD_MANAGE_CERTS"}]}]}}},
         "status": {"readyReplicas": 1, "conditions": [
             {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"},
         ]},
@@ -64,8 +64,14 @@ WHOLE = {
     f"{OWN}/pods": {"items": [
         pod("a", conditions=[{"type": "Ready", "status": "True"}]),
         pod("b", conditions=[{"type": "Ready", "status": "False", "message": "containers with unready status"}],
-            containerStatuses=[{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]),
-        pod("c", conditions=[{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]),
+            containerStatuses=[{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "back-off"}}}]),
+        pod("c", conditions=[{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                              "message": "0/3 nodes are available"}]),
+        pod("d", containerStatuses=[{"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
+                                     "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}]),
+        pod("e", containerStatuses=[{"state": {"running": {}}}],
+            conditions=[{"type": "Ready", "status": "False", "message": "containers with unready status"}]),
+        pod("f", phase="Pending"),
     ]},
     f"{OWN}/pods/https:a:8443/proxy/metrics": METRICS,
     f"{OWN}/secrets/tokenguard-tls": {"data": {
@@ -122,9 +128,14 @@ def test_everything_is_read() -> None:
     facts = read_facts(server, "tokenguard", None, probe=True)
     assert (facts.replicas.wanted, facts.replicas.ready, facts.replicas.reason) == (3, 1, "exceeded quota")
     assert facts.replicas.helm_release == "guard"
+    assert facts.replicas.manages_certificates
     assert facts.replicas.pods == (
-        PodFacts("a", is_ready=True), PodFacts("b", is_ready=False, reason="ImagePullBackOff"),
-        PodFacts("c", is_ready=False, reason="0/3 nodes are available"),
+        PodFacts("a", is_ready=True), PodFacts("b", is_ready=False, reason="ImagePullBackOff: back-off"),
+        PodFacts("c", is_ready=False, reason="Unschedulable: 0/3 nodes are available"),
+        PodFacts("d", is_ready=False, reason="CrashLoopBackOff: OOMKilled, exit status 137", has_log=True,
+                 is_restarting=True),
+        PodFacts("e", is_ready=False, reason="containers with unready status", has_log=True),
+        PodFacts("f", is_ready=False, reason="Pending"),
     )  # fmt: skip
     assert facts.replicas.metrics["a"].revision == "0123456789ab"
     assert facts.certificate == (PAIR.certificate, CA.certificate, True)

@@ -91,6 +91,49 @@ def test_no_replica_is_named(installation) -> None:
         scaled(installation.plane, 2)
 
 
+@pytest.mark.parametrize(
+    ("pod_status", "reason", "fix"),
+    [
+        pytest.param(
+            {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3"}]},
+            "Unschedulable: 0/3", "kubectl describe pod -n tokenguard tokenguard-0", id="not scheduled",
+        ),
+        pytest.param(
+            {"containerStatuses": [{
+                "name": "tokenguard", "image": "x", "imageID": "", "ready": False, "restartCount": 0,
+                "state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}},
+            }]},
+            "ImagePullBackOff: Back-off pulling image", "kubectl describe pod -n tokenguard tokenguard-0",
+            id="no image",
+        ),
+        pytest.param(
+            {"containerStatuses": [{
+                "name": "tokenguard", "image": "x", "imageID": "", "ready": False, "restartCount": 7,
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"reason": "Error", "exitCode": 2}},
+            }]},
+            "CrashLoopBackOff: Error, exit status 2", "kubectl logs -n tokenguard tokenguard-0 --previous",
+            id="restarting",
+        ),
+    ],
+)  # fmt: skip
+def test_reason_of_a_pod_that_is_not_ready_is_named(installation, pod_status, reason, fix) -> None:
+    plane, where = installation.plane, ("pod/tokenguard-0", "-n", "tokenguard")
+    meta = {"name": "tokenguard-0", "namespace": "tokenguard", "labels": {"app.kubernetes.io/name": "tokenguard"}}
+    deployment = json.loads(plane.do("get", "deployment/tokenguard", "-n", "tokenguard", "-o", "json"))
+    spec = deployment["spec"]["template"]["spec"]
+    plane.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+    scaled(plane, 0)
+    try:
+        patch = json.dumps({"status": {"phase": "Pending", **pod_status}})
+        plane.do("patch", *where, "--subresource=status", "--type=merge", "-p", patch)
+        [problem] = only_problems(plane, "replicas")
+        assert (problem["text"], problem["fix"]) == (f"no replica is ready (tokenguard-0: {reason})", fix)
+    finally:
+        scaled(plane, 2)
+        plane.do("delete", *where, "--grace-period=0", "--force")
+
+
 def test_wrong_ca_bundle_is_named(installation) -> None:
     plane, kind = installation.plane, CONFIGURATIONS[1]
     [server] = installation.replicas
@@ -114,7 +157,8 @@ def test_deleted_configuration_is_named(installation, kind) -> None:
         eventually(lambda: [row["state"] for row in status(plane)[0].values()].count("problem") == 2)
         found = only_problems(plane, row)
         assert any("tokenguard does not exist" in problem["text"] for problem in found)
-        assert any(problem["text"].startswith("dry run in namespace tokenguard-probe") for problem in found)
+        [effect] = [problem for problem in found if problem["text"].startswith("dry run in namespace tokenguard-probe")]
+        assert "tokenguard does not exist" in effect["cause"]
 
 
 def test_expired_certificate_is_named(installation) -> None:

@@ -53,6 +53,23 @@ def test_text_is_wrapped_at_the_width_but_for_the_commands() -> None:
     assert lines[3].startswith(" " * 21 + "a")
 
 
+def test_effects_are_under_their_cause_with_the_way_out_first() -> None:
+    effect = StatusProblem("nothing works", "look", blocks_pods=True, depends_on=("replicas",))
+    rows = (
+        build_row("replicas", "none", (StatusProblem("none is ready", "repair"),)),
+        build_row("probe", "", (effect,)),
+    )
+    report = StatusReport("tokenguard", rows)
+    lines = [*status_text.format_report(report)]
+    assert lines[1].startswith("To turn tokenguard off until this is repaired: kubectl delete validating")
+    assert [line[-3:] for line in lines[3:5]] == ["[1]", "[1]"]
+    assert lines[-3:] == ["1. none is ready", "   fix: repair", "   likely effect: nothing works"]
+    document = json.loads("".join(status_json.format_report(report)))
+    assert document["turnOff"].startswith("kubectl delete")
+    [problem] = document["rows"][1]["problems"]
+    assert (problem["fix"], problem["cause"]) == ("repair", "none is ready")
+
+
 def test_json_has_rows_with_their_problems() -> None:
     report = json.loads("".join(status_json.format_report(REPORT)))
     assert (report["version"], report["namespace"], report["protected"]) == (1, "security", False)
@@ -60,4 +77,7 @@ def test_json_has_rows_with_their_problems() -> None:
         ("replicas", "note"), ("certificate", "problem"), ("policy", "unknown"), ("mutating", "ok"),
         ("backstop", "absent"),
     ]  # fmt: skip
-    assert report["rows"][1]["problems"] == [{"text": "there is none", "fix": "tokenguard certs status", "note": False}]
+    assert report["rows"][1]["problems"] == [
+        {"text": "there is none", "fix": "tokenguard certs status", "note": False, "cause": None}
+    ]
+    assert report["turnOff"] is None

@@ -92,6 +92,8 @@ OPT_OUT = (
 )
 OTHER = issue_certificate(create_ca(NOW - DAY), (HOST,), NOW - DAY, 90 * DAY)
 PODS = (PodFacts("tokenguard-a", is_ready=False, reason="ErrImagePull"),)
+PENDING = PodFacts("tokenguard-a", is_ready=False, reason="Unschedulable: 0/3 nodes are available")
+RESTARTING = PENDING._replace(reason="CrashLoopBackOff: Error, exit status 1", has_log=True, is_restarting=True)
 PROBLEMS = {
     "no Deployment": ({"replicas": None}, "replicas", "no Deployment tokenguard"),
     "no replica": ({"replicas": ReplicaFacts(2, 0, "", PODS)}, "replicas",
@@ -278,12 +280,14 @@ def test_installation_in_another_namespace_is_one_problem() -> None:
 @pytest.mark.parametrize(
     "probe", [probed(ProbeResult.UNREACHABLE, "failed calling webhook"), None, NotRead("no right")]
 )
-def test_rejected_pods_are_the_first_problem_with_the_way_out(probe) -> None:
+def test_rejected_pods_are_an_effect_and_show_the_way_out(probe) -> None:
     blocked = replace(FACTS, replicas=ReplicaFacts(2, 0), probe=probe)
     report = evaluate_status(blocked)
-    assert report.verdict.startswith("NO POD CAN BE CREATED: 2 problems")
-    assert report.problems[0].text.startswith("no pod can be created")
-    assert "kubectl delete validatingwebhookconfiguration tokenguard" in report.problems[0].fix
+    assert report.verdict.startswith("NO POD CAN BE CREATED: 1 problem")
+    [problem] = report.problems
+    assert problem.text == "no replica is ready"
+    assert report.effects(problem)[0].text.startswith("no pod can be created")
+    assert report.emergency_exit.startswith("kubectl delete validatingwebhookconfiguration tokenguard && ")
     ignored = replace(blocked, probe=None, configurations=changed(VALIDATING, failure_policy="Ignore"))
     assert evaluate_status(ignored).verdict.startswith("NOT PROTECTED")
 
@@ -291,7 +295,7 @@ def test_rejected_pods_are_the_first_problem_with_the_way_out(probe) -> None:
 def test_missing_configuration_needs_a_replica_first() -> None:
     lost = replace(FACTS, replicas=ReplicaFacts(2, 0), configurations={**FACTS.configurations, VALIDATING: None})
     [fix] = [problem.fix for problem in evaluate_status(lost).problems if "does not exist" in problem.text]
-    assert fix.startswith("repair the replicas first; then kubectl apply -k")
+    assert fix.startswith("with a ready replica, kubectl apply -k")
 
 
 def test_same_fault_of_several_webhooks_is_one_problem() -> None:
@@ -305,3 +309,70 @@ def test_namespaces_are_not_counted_without_a_configuration() -> None:
     for found, state in ((None, RowState.ABSENT), (NotRead("403"), RowState.UNKNOWN)):
         facts = replace(FACTS, configurations=dict.fromkeys(FACTS.configurations, found))
         assert {row.name: row.state for row in evaluate_status(facts).rows}["namespaces"] is state
+
+
+@pytest.mark.parametrize(
+    ("pods", "fix"),
+    [
+        pytest.param((PENDING,), "kubectl describe pod -n tokenguard tokenguard-a", id="pending"),
+        pytest.param((RESTARTING,), "kubectl logs -n tokenguard tokenguard-a --previous", id="restarting"),
+        pytest.param((PENDING._replace(has_log=True),), "kubectl logs -n tokenguard tokenguard-a", id="running"),
+        pytest.param(
+            (), "kubectl describe replicasets,pods -n tokenguard -l app.kubernetes.io/name=tokenguard", id="none"
+        ),
+    ],
+)
+def test_fix_of_a_replica_shows_why_it_is_not_ready(pods, fix) -> None:
+    [problem] = evaluate_status(replace(FACTS, replicas=ReplicaFacts(2, 0, "", pods))).problems
+    assert problem.fix == fix
+
+
+def test_pods_with_the_same_reason_are_counted() -> None:
+    pods = (PENDING, PENDING._replace(name="tokenguard-b"), RESTARTING._replace(name="tokenguard-c"))
+    [problem] = evaluate_status(replace(FACTS, replicas=ReplicaFacts(3, 0, "", pods))).problems
+    assert problem.text == (
+        "no replica is ready (tokenguard-a and 1 more: Unschedulable: 0/3 nodes are available;"
+        " tokenguard-c: CrashLoopBackOff: Error, exit status 1)"
+    )
+
+
+def test_what_follows_from_a_cause_is_no_problem_of_its_own() -> None:
+    hooks = {name: hook._replace(bundle=b"") for name, hook in configuration(VALIDATING).webhooks.items()}
+    facts = replace(
+        FACTS,
+        replicas=ReplicaFacts(2, 0, "", (PENDING,)),
+        certificate=None,
+        configurations={**FACTS.configurations, VALIDATING: ConfigurationFacts(VALIDATING, hooks)},
+        probe=probed(ProbeResult.UNREACHABLE, "failed calling webhook"),
+    )
+    report = evaluate_status(facts)
+    [cause] = report.problems
+    assert cause.text.startswith("no replica is ready")
+    assert [effect.text.partition(":")[0] for effect in report.effects(cause)] == [
+        "Secret tokenguard/tokenguard-tls does not exist or contains no certificate",
+        "ValidatingWebhookConfiguration/tokenguard",
+        "no pod can be created, except in excluded namespaces",
+    ]
+
+
+def test_replicas_follow_from_a_certificate_that_they_mount() -> None:
+    mounted = ReplicaFacts(2, 0, "", (PENDING,), manages_certificates=False)
+    report = evaluate_status(replace(FACTS, replicas=mounted, certificate=None))
+    [cause] = report.problems
+    assert cause.text == "Secret tokenguard/tokenguard-tls does not exist or contains no certificate"
+    assert report.effects(cause)[0].text.startswith("no replica is ready")
+
+
+def test_probe_without_another_problem_is_a_cause_itself() -> None:
+    report = evaluate_status(replace(FACTS, probe=probed(ProbeResult.UNREACHABLE, "failed calling webhook")))
+    [cause] = report.problems
+    assert (cause.text.startswith("no pod can be created"), report.effects(cause)) == (True, ())
+    assert cause.fix.startswith("kubectl get endpointslices -n tokenguard -l kubernetes.io/service-name=tokenguard;")
+
+
+def test_mode_of_the_policy_is_not_the_cause_of_a_wrong_answer() -> None:
+    report = evaluate_status(replace(FACTS, policy=policy("mode: warn"), probe=probed(ProbeResult.NOT_ENFORCED)))
+    assert len(report.problems) == 2
+    other = ReplicaFacts(2, 2, metrics={"a": MetricsFacts("def")})
+    report = evaluate_status(replace(FACTS, replicas=other, probe=probed(ProbeResult.NOT_ENFORCED)))
+    assert len(report.problems) == 1

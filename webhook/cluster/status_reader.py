@@ -36,6 +36,7 @@ from webhook.scan.evaluation_result import Admission
 from webhook.scan.status import CONFIGMAP, MAX_AGE_KEY, ScanStatus
 from webhook.scan.status import KEY as SCAN_KEY
 from webhook.status.facts import (
+    POD_SELECTOR,
     BackstopFacts,
     CertificateFacts,
     ClusterFacts,
@@ -117,7 +118,13 @@ def _replicas(transport: Transport, namespace: str) -> ReplicaFacts:
     metrics = dict(_metrics(transport, namespace, [pod.name for pod in pods if pod.is_ready]))
     helm_release = _helm_release(found.metadata.labels or {})
     return ReplicaFacts(
-        found.spec.replicas, found.status.ready_replicas, "; ".join(reasons), pods, metrics, helm_release
+        found.spec.replicas,
+        found.status.ready_replicas,
+        "; ".join(reasons),
+        pods,
+        metrics,
+        helm_release,
+        found.manages_certificates,
     )
 
 
@@ -127,22 +134,28 @@ def _helm_release(labels: Mapping[str, str]) -> str:
 
 
 def _pods(transport: Transport, namespace: str) -> tuple[PodFacts, ...]:
-    query = {"labelSelector": "app.kubernetes.io/name=tokenguard"}
+    query = {"labelSelector": POD_SELECTOR}
     page = _get(transport, f"/api/v1/namespaces/{namespace}/pods", Page[ReplicaPod], query)
     return tuple(_pod(pod) for pod in page.items or ())
 
 
 def _pod(pod: ReplicaPod) -> PodFacts:
+    """Return the facts of a pod. Its status says why it is not ready: no container's log and no Event is read."""
+    name, containers = pod.metadata.name, pod.status.container_statuses or ()
     conditions = {condition.type: condition for condition in pod.status.conditions or ()}
-    ready = conditions.get("Ready")
+    ready, scheduled = conditions.get("Ready"), conditions.get("PodScheduled")
     if ready and ready.status == "True":
-        return PodFacts(pod.metadata.name, is_ready=True)
-    states = [status.state for status in pod.status.container_statuses or ()]
-    reasons = [state.reason for found in states for state in (found.waiting, found.terminated) if state]
-    scheduled = conditions.get("PodScheduled")
-    unscheduled = scheduled.message if scheduled and scheduled.status == "False" else ""
-    reason = next(filter(None, [*reasons, unscheduled, ready.message if ready else "", pod.status.phase]), "")
-    return PodFacts(pod.metadata.name, is_ready=False, reason=reason)
+        return PodFacts(name, is_ready=True)
+    unscheduled = str(scheduled) if scheduled and scheduled.status == "False" else ""
+    reasons = (*(container.reason for container in containers), unscheduled, ready.message if ready else "")
+    restarted = any(container.state.waiting and container.is_started for container in containers)
+    return PodFacts(
+        name,
+        is_ready=False,
+        reason=next(filter(None, reasons), pod.status.phase),
+        has_log=any(container.is_started for container in containers),
+        is_restarting=restarted,
+    )
 
 
 def _metrics(transport: Transport, namespace: str, pods: list[str]) -> Iterator[tuple[str, MetricsFacts]]:

@@ -5,22 +5,48 @@ import msgspec
 from webhook.cluster.api_types import ApiObject, LabelSelector, MatchCondition
 from webhook.status.webhooks import OPT_OUT_ANNOTATION
 
+MANAGE_CERTS = "TOKENGUARD_MANAGE_CERTS"
+
 
 class _Camel(msgspec.Struct, rename="camel"):
     pass
 
 
-class Condition(_Camel):
+class _Reason(_Camel):
+    reason: str = ""
+    message: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.reason, self.message)))
+
+
+class Condition(_Reason):
     """A condition of a Deployment or a pod."""
 
     type: str = ""
     status: str = ""
-    reason: str = ""
-    message: str = ""
+
+
+class _EnvVar(_Camel):
+    name: str = ""
+
+
+class _Container(_Camel):
+    args: list[str] | None = None
+    env: list[_EnvVar] | None = None
+
+
+class _PodSpec(_Camel):
+    containers: list[_Container] | None = None
+
+
+class _PodTemplate(_Camel):
+    spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
 
 
 class _DeploymentSpec(_Camel):
     replicas: int = 1
+    template: _PodTemplate = msgspec.field(default_factory=_PodTemplate)
 
 
 class _DeploymentStatus(_Camel):
@@ -34,18 +60,46 @@ class Deployment(ApiObject):
     spec: _DeploymentSpec = msgspec.field(default_factory=_DeploymentSpec)
     status: _DeploymentStatus = msgspec.field(default_factory=_DeploymentStatus)
 
+    @property
+    def manages_certificates(self) -> bool:
+        """Whether the replicas issue their certificate themselves (--manage-certs)."""
+        return any(
+            "--manage-certs" in (container.args or ()) or any(var.name == MANAGE_CERTS for var in container.env or ())
+            for container in self.spec.template.spec.containers or ()
+        )
 
-class _Waiting(_Camel):
+
+class _Terminated(_Camel):
     reason: str = ""
+    exit_code: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.reason or 'ended'}, exit status {self.exit_code}"
 
 
 class _ContainerState(_Camel):
-    waiting: _Waiting | None = None
-    terminated: _Waiting | None = None
+    waiting: _Reason | None = None
+    terminated: _Terminated | None = None
 
 
 class _ContainerStatus(_Camel):
     state: _ContainerState = msgspec.field(default_factory=_ContainerState)
+    last_state: _ContainerState = msgspec.field(default_factory=_ContainerState)
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the container runs or has run, so that it may have a log."""
+        return not self.state.waiting or bool(self.last_state.terminated)
+
+    @property
+    def reason(self) -> str:
+        """Why the container does not run; empty if it runs."""
+        waiting, ended = self.state.waiting, self.state.terminated or self.last_state.terminated
+        if waiting and not ended:
+            return str(waiting)
+        if waiting:  # the message only says for how long
+            return f"{waiting.reason}: {ended}"
+        return str(self.state.terminated or "")
 
 
 class _PodStatus(_Camel):

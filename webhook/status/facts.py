@@ -10,6 +10,8 @@ from webhook.core.policy.model import Policy
 from webhook.core.webhook_namespaces import Requirement
 from webhook.status.probe import ProbeFinding
 
+POD_SELECTOR = "app.kubernetes.io/name=tokenguard"
+
 
 @dataclass(frozen=True)
 class NotRead:
@@ -19,11 +21,16 @@ class NotRead:
 
 
 class PodFacts(NamedTuple):
-    """A pod of tokenguard; `reason` says why it is not ready, if that is known."""
+    """A pod of tokenguard; `reason` says why it is not ready, if that is known.
+
+    `has_log`: a container has started; `is_restarting`: it has ended, and its successor has not started.
+    """
 
     name: str
     is_ready: bool
     reason: str = ""
+    has_log: bool = False
+    is_restarting: bool = False
 
 
 class MetricsFacts(NamedTuple):
@@ -42,7 +49,8 @@ class MetricsFacts(NamedTuple):
 class ReplicaFacts:
     """The Deployment: how many pods it wants and has, and why it has not more. `metrics` are those of ready pods.
 
-    `helm_release` is the name of the release if Helm has installed it.
+    `helm_release` is the name of the release if Helm has installed it. `manages_certificates`: the replicas issue their
+    certificate; otherwise they mount its Secret, and do not start without it.
     """
 
     wanted: int
@@ -51,6 +59,7 @@ class ReplicaFacts:
     pods: tuple[PodFacts, ...] = ()
     metrics: Mapping[str, MetricsFacts] = field(default_factory=dict)
     helm_release: str = ""
+    manages_certificates: bool = True
 
 
 class CertificateFacts(NamedTuple):
@@ -150,3 +159,15 @@ class ClusterFacts:
         if isinstance(self.replicas, ReplicaFacts) and self.replicas.helm_release:
             return f"helm upgrade {self.replicas.helm_release} CHART -n {self.namespace} --reuse-values"
         return "kubectl apply -k mine, where mine is the folder of your kustomization (docs/install.md)"
+
+    @property
+    def manages_certificates(self) -> bool:
+        """Whether the replicas issue their certificate and write the caBundles; assumed if it is not known."""
+        return not isinstance(self.replicas, ReplicaFacts) or self.replicas.manages_certificates
+
+    @property
+    def ca_bundle_fix(self) -> str:
+        """Where to look if a caBundle is wrong: at who writes it."""
+        if self.manages_certificates:
+            return f"kubectl logs -n {self.namespace} -l {POD_SELECTOR} --tail=-1 | grep caBundle"
+        return "tokenguard certs status; docs/certificates.md says who writes the caBundle"

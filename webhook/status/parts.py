@@ -10,6 +10,7 @@ from webhook.core.policy.model import Mode
 from webhook.pki.certificate import Certificate, parse_certificates
 from webhook.pki.verify import verification_error
 from webhook.status.facts import (
+    POD_SELECTOR,
     CertificateFacts,
     ClusterFacts,
     ConfigurationFacts,
@@ -22,10 +23,9 @@ from webhook.status.report import RowState, StatusProblem, StatusReport, StatusR
 from webhook.status.webhooks import MUTATING, VALIDATING, configuration_row, names_of, namespaces_row
 
 _MAX_LISTED = 5
-_EMERGENCY_EXIT = (
-    "kubectl delete validatingwebhookconfiguration tokenguard && kubectl delete mutatingwebhookconfiguration tokenguard"
-)
 _RENEWAL_MARGIN = dt.timedelta(days=9)
+_ON_THE_WAY = ("replicas", "certificate", "mutating", "validating")
+"""The parts through which a dry run passes: a problem of one is the likely cause of a wrong answer."""
 
 
 def evaluate_status(facts: ClusterFacts) -> StatusReport:
@@ -46,6 +46,10 @@ def evaluate_status(facts: ClusterFacts) -> StatusReport:
             scan_row(facts),
         ),
     )
+
+
+def _logs_command(facts: ClusterFacts) -> str:
+    return f"kubectl logs -n {facts.namespace} -l {POD_SELECTOR} --tail=-1"
 
 
 def _not_installed(facts: ClusterFacts) -> StatusRow | None:
@@ -87,16 +91,38 @@ def replicas_row(facts: ClusterFacts) -> StatusRow:
     summary = f"{found.ready} of {found.wanted} ready"
     if found.ready >= found.wanted > 0:
         return build_row(name, summary)
-    reasons = [f"{pod.name}: {pod.reason or 'not ready'}" for pod in found.pods if not pod.is_ready]
-    reasons = [found.reason, *reasons] if found.reason else reasons
-    why = f" ({'; '.join(map(plain, reasons[:_MAX_LISTED]))})" if reasons else ""
     if found.wanted == 0:
         scale = f"kubectl scale -n {facts.namespace} deployment/tokenguard --replicas=2"
         return build_row(name, summary, (StatusProblem("no replica: the Deployment is scaled to 0", scale),))
-    fix = f"kubectl describe pods -n {facts.namespace} -l app.kubernetes.io/name=tokenguard"
+    reasons = [*_unready_reasons(found)]
+    why = f" ({'; '.join(map(plain, reasons[:_MAX_LISTED]))})" if reasons else ""
     missing = counted(found.wanted - found.ready, "replica")
     text = f"{missing} of {found.wanted} not ready{why}" if found.ready else f"no replica is ready{why}"
-    return build_row(name, summary, (StatusProblem(text, fix, is_note=found.ready > 0),))
+    needed = () if found.manages_certificates else ("certificate",)
+    problem = StatusProblem(text, _replica_fix(found, facts.namespace), is_note=found.ready > 0, depends_on=needed)
+    return build_row(name, summary, (problem,))
+
+
+def _unready_reasons(found: ReplicaFacts) -> Iterator[str]:
+    """Yield why pods are missing or not ready, each reason once."""
+    if found.reason:
+        yield found.reason
+    names: dict[str, list[str]] = {}
+    for pod in found.pods:
+        if not pod.is_ready:
+            names.setdefault(pod.reason or "not ready", []).append(pod.name)
+    for reason, pods in names.items():
+        yield f"{names_of(pods)}: {reason}"
+
+
+def _replica_fix(found: ReplicaFacts, namespace: str) -> str:
+    """Return the command that shows why a pod is missing, does not start, or is not ready."""
+    pod = next((pod for pod in found.pods if not pod.is_ready), None)
+    if pod is None:
+        return f"kubectl describe replicasets,pods -n {namespace} -l {POD_SELECTOR}"
+    if pod.has_log:
+        return f"kubectl logs -n {namespace} {pod.name}{' --previous' if pod.is_restarting else ''}"
+    return f"kubectl describe pod -n {namespace} {pod.name}"
 
 
 def certificate_row(facts: ClusterFacts) -> StatusRow:
@@ -106,20 +132,30 @@ def certificate_row(facts: ClusterFacts) -> StatusRow:
         return _certificate_of_replicas(facts, found)
     chain = parse_certificates(found.chain) if found else ()
     if found is None or not chain:
-        logs = f"kubectl logs -n {facts.namespace} deployment/tokenguard"
-        fix = logs if facts.replicas else facts.install_command
-        problem = StatusProblem(f"{secret} does not exist or contains no certificate", fix)
-        return build_row(name, "none", (problem,))
+        return build_row(name, "none", (_missing_certificate(facts, secret),))
     expiry = chain[0].not_after
     problems = [*_validity_problems(facts, found, chain[0], secret), *_trust_problems(facts, chain)]
     return build_row(name, f"valid until {expiry:%Y-%m-%d %H:%M} UTC", tuple(problems))
+
+
+def _missing_certificate(facts: ClusterFacts, secret: str) -> StatusProblem:
+    text = f"{secret} does not exist or contains no certificate"
+    if not facts.replicas:
+        return StatusProblem(text, facts.install_command, depends_on=("replicas",))
+    if facts.manages_certificates:
+        return StatusProblem(text, f"{_logs_command(facts)} | grep tokenguard-tls", depends_on=("replicas",))
+    return StatusProblem(text, f"kubectl describe certificate -n {facts.namespace}, or create it: docs/certificates.md")
 
 
 def _validity_problems(
     facts: ClusterFacts, found: CertificateFacts, certificate: Certificate, secret: str
 ) -> Iterator[StatusProblem]:
     own = f" --own-namespace {facts.namespace}" if facts.namespace != DEFAULT_NAMESPACE else ""
-    fix = f"tokenguard certs rotate{own}" if found.is_managed else "renew it at its issuer (cert-manager: cmctl renew)"
+    fix = (
+        f"tokenguard certs rotate{own}"
+        if found.is_managed
+        else f"cmctl renew -n {facts.namespace} tokenguard, or renew it where you issued it"
+    )
     expiry = certificate.not_after
     if facts.now >= expiry:
         yield StatusProblem(f"the certificate in {secret} expired on {expiry:%Y-%m-%d %H:%M} UTC", fix)
@@ -145,7 +181,7 @@ def _trust_problems(facts: ClusterFacts, chain: tuple[Certificate, ...]) -> Iter
         for reason, webhooks in names.items():
             text = f"{found}: caBundle of {names_of(webhooks)} does not match the certificate: {reason}"
             yield StatusProblem(
-                text, "tokenguard certs status, and kubectl logs of a replica: it repairs its own caBundle"
+                text, facts.ca_bundle_fix, depends_on=("replicas",) if facts.manages_certificates else ()
             )
 
 
@@ -193,7 +229,8 @@ def _mode_problems(found: PolicyFacts) -> Iterator[StatusProblem]:
     if policy.mode is not Mode.ENFORCE:
         effect = "only warns" if policy.mode is Mode.WARN else "only records"
         yield StatusProblem(
-            f"mode is {policy.mode}: the policy {effect}, and denies and patches nothing", "set mode: enforce"
+            f"mode is {policy.mode}: the policy {effect}, and denies and patches nothing",
+            "set mode: enforce in your policy.yaml and apply it; docs/rollout.md says what to check before",
         )
     weaker = [override for override in policy.overrides if override.mode is not Mode.ENFORCE]
     if weaker and policy.mode is Mode.ENFORCE:
@@ -219,16 +256,17 @@ def probe_row(facts: ClusterFacts) -> StatusRow:
         summary = "; ".join(filter(None, (last, f"not probed now: {reason}")))
         if _rejects_pods(facts):
             why = "no replica is ready, and the failurePolicy of the webhook for pods is Fail"
-            return build_row(name, summary, (_blocked(why),))
+            return build_row(name, summary, (_blocked(why, facts),))
         return StatusRow(name, summary, RowState.OK if last else RowState.UNKNOWN)
     problems: list[StatusProblem] = []
-    logs = f"kubectl logs -n {facts.namespace} -l app.kubernetes.io/name=tokenguard --tail=-1; see the other problems"
+    revision = facts.policy.revision if isinstance(facts.policy, PolicyFacts) else ""
+    other_policy = ("policy",) if any(_revision_problems(facts, revision)) else ()
     for finding in found.findings:
         text = f"dry run in namespace {found.namespace}: pod {finding.pod}: {finding.reason}"
         if finding.result is ProbeResult.UNREACHABLE:
-            problems[:0] = [] if any(problem.blocks_pods for problem in problems) else [_blocked(text)]
+            problems[:0] = [] if any(problem.blocks_pods for problem in problems) else [_blocked(text, facts)]
         elif finding.result is ProbeResult.NOT_ENFORCED:
-            problems.append(StatusProblem(text, logs))
+            problems.append(StatusProblem(text, _logs_command(facts), depends_on=(*_ON_THE_WAY, *other_policy)))
         elif finding.reason:
             problems.append(StatusProblem(text, is_note=True))
     if found.is_unlocked and found.namespace == PROBE_NAMESPACE:
@@ -245,9 +283,11 @@ def _rejects_pods(facts: ClusterFacts) -> bool:
     return webhook is not None and webhook.failure_policy == "Fail" and not facts.has_ready_replica
 
 
-def _blocked(reason: str) -> StatusProblem:
+def _blocked(reason: str, facts: ClusterFacts) -> StatusProblem:
     text = f"no pod can be created, except in excluded namespaces: {reason}"
-    return StatusProblem(text, f"solve the other problems; or turn tokenguard off: {_EMERGENCY_EXIT}", blocks_pods=True)
+    service = f"kubectl get endpointslices -n {facts.namespace} -l kubernetes.io/service-name=tokenguard"
+    fix = f"{service}; if it lists the replicas: docs/troubleshooting.md#the-api-server-cannot-reach-tokenguard"
+    return StatusProblem(text, fix, blocks_pods=True, depends_on=_ON_THE_WAY)
 
 
 def _last_success(facts: ClusterFacts) -> str:

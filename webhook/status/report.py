@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from webhook.core.formatting import FastStrEnum, counted
 
+_EMERGENCY_EXIT = (
+    "kubectl delete validatingwebhookconfiguration tokenguard && kubectl delete mutatingwebhookconfiguration tokenguard"
+)
+
 
 class RowState(FastStrEnum):
     """Whether a part is as it should be: `unknown` if it could not be read, `absent` if it is optional and missing."""
@@ -17,12 +21,16 @@ class RowState(FastStrEnum):
 
 @dataclass(frozen=True)
 class StatusProblem:
-    """What is wrong, and what to do; `is_note` does not leave pods unprotected, `blocks_pods`: none can be created."""
+    """What is wrong, and what to do; `is_note` does not leave pods unprotected, `blocks_pods`: none can be created.
+
+    `depends_on` are the rows whose problems, if they have any, are its likely cause.
+    """
 
     text: str
     fix: str = ""
     is_note: bool = False
     blocks_pods: bool = False
+    depends_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,9 +64,31 @@ class StatusReport:
 
     @property
     def problems(self) -> tuple[StatusProblem, ...]:
-        """What is wrong with any part: first what blocks pods, then what leaves them unprotected."""
-        problems = [problem for row in self.rows for problem in row.problems]
-        return tuple(sorted(problems, key=lambda problem: (not problem.blocks_pods, problem.is_note)))
+        """What is wrong with any part, without effects of something else; first what blocks pods, last the notes."""
+        causes = [problem for row in self.rows for problem in row.problems if self.cause(problem) is None]
+        return tuple(sorted(causes, key=lambda problem: (not self.blocks_pods(problem), problem.is_note)))
+
+    def cause(self, problem: StatusProblem) -> StatusProblem | None:
+        """Return the problem of another part from which one probably follows; None if it is a cause itself."""
+        parts = {row.name: row for row in self.rows}
+        for name in problem.depends_on:
+            for other in parts[name].problems if name in parts else ():
+                if not other.is_note:
+                    return self.cause(other) or other
+        return None
+
+    def effects(self, cause: StatusProblem) -> tuple[StatusProblem, ...]:
+        """Return the problems that probably follow from one."""
+        return tuple(problem for row in self.rows for problem in row.problems if self.cause(problem) == cause)
+
+    def blocks_pods(self, cause: StatusProblem) -> bool:
+        """Return whether no pod can be created because of a problem."""
+        return any(problem.blocks_pods for problem in (cause, *self.effects(cause)))
+
+    @property
+    def emergency_exit(self) -> str:
+        """The command that turns tokenguard off, if no pod can be created."""
+        return _EMERGENCY_EXIT if any(map(self.blocks_pods, self.problems)) else ""
 
     @property
     def verdict(self) -> str:
@@ -67,7 +97,7 @@ class StatusReport:
         if self.is_unknown:
             return "UNKNOWN: nothing could be read"
         verdict = "protected" if self.is_protected else "NOT PROTECTED"
-        if any(problem.blocks_pods for problem in problems):
+        if self.emergency_exit:
             verdict = "NO POD CAN BE CREATED"
         unread = sum(row.state is RowState.UNKNOWN for row in self.rows)
         counts = [counted(len(problems), "problem")] if problems else []

@@ -46,11 +46,7 @@ def configuration_row(facts: ClusterFacts, kind: str) -> StatusRow:
         return unread_row(name, found.reason)
     if found is None:
         effect = "no token is capped or injected" if kind == MUTATING else "nothing is denied"
-        fix = (
-            facts.install_command
-            if facts.has_ready_replica
-            else f"repair the replicas first; then {facts.install_command}"
-        )
+        fix = facts.install_command if facts.has_ready_replica else f"with a ready replica, {facts.install_command}"
         return build_row(name, "does not exist", (StatusProblem(f"{kind}/tokenguard does not exist: {effect}", fix),))
     problems = tuple(_problems(found, facts))
     return build_row(name, f"{counted(len(found.webhooks), 'webhook')}{'' if problems else ', as shipped'}", problems)
@@ -73,8 +69,8 @@ def _problems(found: ConfigurationFacts, facts: ClusterFacts) -> Iterator[Status
     shipped = [found.webhooks[name] for name in SHIPPED[found.kind] if name in found.webhooks]
     yield from _target_problems(found, shipped, facts)
     if missing_bundle := [webhook.name for webhook in shipped if not webhook.bundle]:
-        fix = "tokenguard certs status" if facts.has_ready_replica else "repair the replicas: each writes the caBundle"
-        yield StatusProblem(f"{found}: no caBundle in {names_of(missing_bundle)}", fix)
+        text = f"{found}: no caBundle in {names_of(missing_bundle)}"
+        yield StatusProblem(text, facts.ca_bundle_fix, depends_on=("replicas", "certificate"))
 
 
 def _target_problems(
