@@ -63,6 +63,16 @@ def test_list_folds_secrets_with_the_same_details() -> None:
     assert run("list", "-v", status=1).stdout.count(": account app, ") == 2
 
 
+def test_table_has_a_line_for_each_secret(api) -> None:
+    api.secrets["b"]["labels"] = {"kubernetes.io/legacy-token-last-used": f"{api.now():%Y-%m-%d}"}
+    lines = run("list", "-o", "table", status=1).stdout.splitlines()
+    assert [re.split(" {2,}", line) for line in lines] == [
+        ["SECRET", "STATE", "LAST USED", "PERMISSIONS", "ACCOUNT", "REFERENCED BY"],
+        ["shop/b", "in use", f"{api.now():%Y-%m-%d}", "-", "app", "-"],
+        ["shop/a", "unused", "-", "-", "app", "-"],
+    ]
+
+
 def test_plan_names_the_workloads_that_refer_to_a_secret(api) -> None:
     volume = {"name": "t", "secret": {"secretName": "a"}}
     template = {"spec": {"containers": [{"name": "main"}], "volumes": [volume]}}
@@ -74,7 +84,7 @@ def test_plan_names_the_workloads_that_refer_to_a_secret(api) -> None:
     shown = run(*disable, "--force", "shop/a").stdout
     assert "; referenced by CronJob/nightly\n  shop/b: " in shown
     assert "Workloads refer to some of them" in shown
-    assert "Workloads refer" not in run(*disable, "--not-referenced").stdout
+    assert "Workloads refer" not in run(*disable).stdout
 
 
 def test_list_of_unreadable_secrets_is_a_failure(api) -> None:

@@ -58,7 +58,6 @@ def test_disable_refuses_what_a_running_pod_names() -> None:
     }  # fmt: skip
     assert taken(plan(Command.DISABLE, cluster, named(forced=("b",)))) == ["b"]
     assert (found.refused, found.exit_status) == ((), 0)
-    assert taken(plan(Command.DISABLE, cluster, Selection(not_referenced=True))) == []
 
 
 def test_disable_refuses_everything_if_references_are_unread() -> None:
@@ -87,7 +86,7 @@ def test_wave_takes_the_worst_first_and_names_the_rest() -> None:
     pytest.param(Selection(namespaces=Globs(("sh*",))), ["a", "b"], id="namespace"),
     pytest.param(Selection(namespaces=Globs(("other",))), [], id="other namespace"),
     pytest.param(Selection(accounts=Accounts(("robot",))), ["b"], id="account"),
-    pytest.param(Selection(accounts=Accounts(("shop/app",)), not_referenced=True), ["a"], id="all criteria"),
+    pytest.param(Selection(accounts=Accounts(("shop/app",)), unused_only=True), ["a"], id="all criteria"),
     pytest.param(Selection(unused_only=True), ["a", "b"], id="unused"),
     pytest.param(Selection(), [], id="nothing"),
 ])  # fmt: skip
@@ -100,10 +99,11 @@ def test_selection_takes_what_matches_all_criteria(selection, names) -> None:
 def test_selection_counts_what_it_leaves_out_by_the_first_reason() -> None:
     system = secret("system", namespace="kube-system")
     cluster = Cluster(secret("a", used=1), secret("b", used=1), secret("c"), system, template="c")
-    found = plan(Command.DISABLE, cluster, Selection(unused_only=True, not_referenced=True))
+    found = plan(Command.DISABLE, cluster, Selection(unused_only=True))
     assert [(left.reason, left.count) for left in found.excluded] == [
-        (Exclusion.KUBE_SYSTEM, 1), (Exclusion.USED, 2), (Exclusion.REFERENCED, 1),
+        (Exclusion.KUBE_SYSTEM, 1), (Exclusion.USED, 2),
     ]  # fmt: skip
+    assert [skipped.secret for skipped in found.skipped] == ["shop/c"]
     assert (found.secrets, found.legacy_secrets) == ((), 4)
     assert plan(Command.DISABLE, cluster, named("c")).excluded == ()
 

@@ -15,12 +15,13 @@ from webhook.cli.legacy_report import (
     scan_request,
     unused_days_option,
 )
-from webhook.formatters import legacy_json, legacy_text
+from webhook.formatters import legacy_json, legacy_table, legacy_text
 from webhook.formatters.formatter import FormatOptions, Formatter, print_report
 from webhook.legacy.report import LegacyReport
 
 FORMATTERS: Mapping[str, Formatter[LegacyReport]] = {
     "text": legacy_text.format_report,
+    "table": legacy_table.format_report,
     "json": legacy_json.format_report,
 }
 
@@ -63,7 +64,7 @@ def list_secrets(
 
     Shows each with its account and what RBAC allows the account, its age, its last use, what refers to it, and its
     state, such as in use, unused, too early to tell, disabled or removable. "disabled, still used" means that the API
-    server has refused a request with this token within --after-days.
+    server has refused a request with this token within --after-days. "--output table" prints one line for each.
 
     Exit status: 0 every legacy token is disabled, and none is "still used"; 1 a token is valid or "still used"; 2 usage
     error or failed run, or the Secrets could not be read.

@@ -130,10 +130,9 @@ def _max_option(default: int | None) -> Callable[[F], F]:
 @click.command("disable", options_metavar="--reason TEXT [OPTIONS]")
 @click.option("--reason", type=_REASON, required=True, help="Why; recorded in the Secret and in an Event.")
 @unused_days_option
-@click.option("--not-referenced", is_flag=True, help="Select only Secrets to which no workload refers.")
 @_max_option(WAVE)
 @_change_options
-def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
+def disable(*, reason: str, **options: Any) -> int:
     """Make the API server refuse legacy tokens (reversible).
 
     Labels the Secrets with kubernetes.io/legacy-token-invalid-since, and records who did it, when and why. The data of
@@ -145,13 +144,13 @@ def disable(*, reason: str, not_referenced: bool, **options: Any) -> int:
 
     \b
     Examples:
-      tokenguard legacy disable --unused-days 90 --not-referenced --reason "wave 1" --dry-run
+      tokenguard legacy disable --unused-days 90 --reason "wave 1" --dry-run
       tokenguard legacy disable shop/robot-token --reason "replaced, SHOP-12"
 
     Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or the answer is no.
     """
     given = ChangeOptions(**options)
-    selection = given.selection(not_referenced=not_referenced, unused_only=is_given("unused_days"))
+    selection = given.selection(unused_only=is_given("unused_days"))
     return _change(Command.DISABLE, given, selection, reason)
 
 

@@ -38,7 +38,7 @@ class FormatOptions:
     checklists: str = ""
 
 
-LINE_FORMATS = frozenset({"text", "concise"})
+LINE_FORMATS = frozenset({"text", "concise", "table"})
 """Formats that are lines for people; all others are for programs."""
 WITH_PROBLEMS = LINE_FORMATS | {"github"}
 """Formats that people read in a log and that have the errors in it; others are documents, and errors go to stderr."""

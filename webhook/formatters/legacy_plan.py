@@ -24,7 +24,6 @@ _EXCLUSIONS = {
     Exclusion.KUBE_SYSTEM: "of kube-system (select them by --namespace kube-system)",
     Exclusion.ACCOUNT: "of other accounts (--account)",
     Exclusion.USED: "used within --unused-days {unused_days}, or not known to be unused for so long",
-    Exclusion.REFERENCED: "referenced by a workload (--not-referenced)",
     Exclusion.NOT_STILL_USED: "not used since it was disabled (--still-used)",
     Exclusion.VALID: "not disabled",
 }

@@ -31,7 +31,6 @@ class Exclusion(FastStrEnum):
     KUBE_SYSTEM = "kube-system"
     ACCOUNT = "another account"
     USED = "used"
-    REFERENCED = "referenced"
     NOT_STILL_USED = "not still used"
     VALID = "not disabled"
 
@@ -48,7 +47,6 @@ class Selection:
     namespaces: Globs = Globs()
     accounts: Accounts = Accounts()
     unused_only: bool = False
-    not_referenced: bool = False
     still_used: bool = False
     max_count: int | None = None
 
@@ -60,9 +58,7 @@ class Selection:
     @property
     def has_criteria(self) -> bool:
         """Whether it selects Secrets that are not named."""
-        return bool(
-            self.namespaces or self.accounts or self.unused_only or self.not_referenced or self.still_used
-        )  # fmt: skip
+        return bool(self.namespaces or self.accounts or self.unused_only or self.still_used)
 
     def exclusions(self, secret: RetirableSecret, unused_days: int) -> Iterator[Exclusion]:
         """Yield the criteria that do not select a Secret. Without a namespace given, those of kube-system never are."""
@@ -74,8 +70,6 @@ class Selection:
             yield Exclusion.ACCOUNT
         if self.unused_only and secret.disabled is None and _recent_use(secret, unused_days):
             yield Exclusion.USED
-        if self.not_referenced and secret.references:
-            yield Exclusion.REFERENCED
         if self.still_used and secret.state is not RetirementState.STILL_USED:
             yield Exclusion.NOT_STILL_USED
 
