@@ -349,9 +349,9 @@ def test_what_follows_from_a_cause_is_no_problem_of_its_own() -> None:
     [cause] = report.problems
     assert cause.text.startswith("no replica is ready")
     assert [effect.text.partition(":")[0] for effect in report.effects(cause)] == [
+        "no pod can be created, except in excluded namespaces",
         "Secret tokenguard/tokenguard-tls does not exist or contains no certificate",
         "ValidatingWebhookConfiguration/tokenguard",
-        "no pod can be created, except in excluded namespaces",
     ]
 
 

@@ -78,8 +78,9 @@ class StatusReport:
         return None
 
     def effects(self, cause: StatusProblem) -> tuple[StatusProblem, ...]:
-        """Return the problems that probably follow from one."""
-        return tuple(problem for row in self.rows for problem in row.problems if self.cause(problem) == cause)
+        """Return the problems that probably follow from one; first what blocks pods."""
+        effects = [problem for row in self.rows for problem in row.problems if self.cause(problem) == cause]
+        return tuple(sorted(effects, key=lambda problem: not problem.blocks_pods))
 
     def blocks_pods(self, cause: StatusProblem) -> bool:
         """Return whether no pod can be created because of a problem."""
