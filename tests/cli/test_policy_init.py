@@ -52,7 +52,10 @@ def test_exempt_accounts_are_commented_with_their_permissions(api, init) -> None
     api.answers["/api/v1/pods"] = (200, [pod])
     account = {"kubernetes.io/service-account.name": "robot"}
     secret = {"metadata": {"name": "old", "namespace": "shop", "annotations": account}}
-    api.answers["/api/v1/secrets"] = (200, [secret])
+    invalid = {"kubernetes.io/legacy-token-invalid-since": "2026-01-01"}
+    disabled = {"metadata": {"name": "disabled", "namespace": "shop", "annotations": account, "labels": invalid}}
+    api.answers["/api/v1/secrets"] = (200, [secret, disabled])
     done = init()
     assert done.exit_code == 0, done.stderr
     assert "#   shop/robot: no permissions\n" in done.stdout
+    assert "\n# Legacy Secrets that are not in use, and need no exemption: " in done.stdout

@@ -307,7 +307,10 @@ def test_exemptions_have_the_status_of_their_use(report) -> None:
     assert len(exempt) > 50
     assert len(accounts) == 10
     assert (unused["status"], unused["matches"], unused["rules"]) == ("unused", 0, ["*"])
-    assert (ended["status"], ended["matches"]) == ("expired", 10 * SECRETS)
+    in_use = [secret for secret in report["legacySecrets"] if not (secret["removable"] or secret["invalidSince"])]
+    covered = sum(secret["namespace"].startswith("team-3") for secret in in_use)
+    assert (ended["status"], ended["matches"]) == ("expired", covered)
+    assert covered > 10
     assert (unknown["status"], unknown["users"]) == ("unknown", ["admin"])
 
 
@@ -396,7 +399,11 @@ def row(text, name):
 def test_summary_is_not_cut_and_agrees_with_the_json(text, report) -> None:
     summary, _, details = text.partition("\n\n")
     assert "…" not in summary
-    for name, kind in (("pods", "pods"), ("workloads (worst outcome)", "workloads"), ("legacy Secrets", "secrets")):
+    for name, kind in (
+        ("pods", "pods"),
+        ("workloads (worst outcome)", "workloads"),
+        ("legacy Secrets in use", "secrets"),
+    ):
         counts = report["summary"][kind]
         assert numbers(row(text, name)) == [counts[outcome] for outcome in ("denied", "patched", "warned", "allowed")]
     for rule in {count["rule"] for count in report["ruleCounts"]}:
@@ -462,10 +469,17 @@ def test_policy_init_drafts_a_policy_that_denies_nothing(crowded_cluster, tmp_pa
     )
     draft.write_text(done.stdout)
     assert "\n# In mode enforce it denies nothing that the scan saw in use." in done.stdout
-    checked = json.loads(run(crowded_cluster, "--policy", str(draft), "--output", "json").stdout)
-    assert (checked["summary"]["workloads"]["denied"], checked["summary"]["secrets"]["denied"]) == (0, 0)
-    assert (checked["policy"]["mode"], checked["exitStatus"]) == ("enforce", 0)
-    assert {count["action"] for count in checked["ruleCounts"]} <= {"patch", "warn", "audit"}
+    for unused_days in ("30", "0"):  # in the second scan, no Secret without a reference is in use
+        flags = ("--policy", str(draft), "--unused-days", unused_days, "--output", "json")
+        scanned = run(crowded_cluster, *flags)
+        checked = json.loads(scanned.stdout)
+        assert (checked["policy"]["mode"], checked["exitStatus"], scanned.status) == ("enforce", 0, 0)
+        assert [checked["summary"][kind]["denied"] for kind in ("pods", "workloads", "secrets")] == [0, 0, 0]
+        assert {count["action"] for count in checked["ruleCounts"]} <= {"patch", "warn", "audit"}
+        idle = [secret for secret in checked["legacySecrets"] if secret["removable"] or secret["invalidSince"]]
+        assert idle
+        assert all(secret["result"] is None for secret in idle)
+        assert sum(checked["summary"]["secrets"].values()) == len(checked["legacySecrets"]) - len(idle)
 
 
 def test_filters_limit_the_report(crowded_cluster, report) -> None:

@@ -116,7 +116,8 @@ def test_webhook_without_ca_bundle_is_named_instead_of_advice() -> None:
 
 def test_text_says_what_the_overrides_in_other_modes_would_deny() -> None:
     overrides = "overrides: [{namespaces: [shop], mode: warn}]\n"
-    small = Small(secret("old"), secret("older")).pod("a", spec(container=named_secret("old")))
+    used = secret("used", last_used="2026-11-20")
+    small = Small(secret("old"), used, secret("unused")).pod("a", spec(container=named_secret("old")))
     line = "1 namespace is not in mode enforce, which would deny 1 workload and 2 legacy Secrets there; for details,"
     report = small.scan(overrides)
     assert line in text(report)
@@ -141,7 +142,7 @@ def test_numbers_of_unread_secrets_are_unknown() -> None:
     small.snapshot.unread.append(REFUSED)
     lines = [line.split("  ") for line in text(small.scan()).splitlines()]
     numbers = {line[0]: [cell.strip() for cell in line[1:] if cell] for line in lines if line[-1].strip() in "0?"}
-    assert numbers["legacy Secrets"] == ["?"] * 4
+    assert numbers["legacy Secrets in use"] == ["?"] * 4
     assert "legacy     unknown: Secrets could not be read" in text(small.scan())
     assert [line.split() for line in text(small.scan()).splitlines() if " now " in line] == [
         ["now", "?", "1", "0", "0"]
@@ -182,7 +183,7 @@ incomplete outcomes may be wrong: could not read secrets (see the end)
 if recreated under this policy  denied       patched        warned       allowed
 pods                                 2             1             0             0
 workloads (worst outcome)            1             1             0             0
-legacy Secrets                       0             0             0             3
+legacy Secrets in use                0             0             0             2
 findings by rule                reject         patch          warn         audit
   legacy-token-reference             2             0             1             0
   token-expiration                   0             3             0             0
@@ -217,9 +218,11 @@ legacy Secrets
   Secret/unused in shop: token of app (no permissions), created 2026-01-01, no use recorded since 2026-02-01: \
 safe to delete
 
-ServiceAccounts
+ServiceAccounts with findings
   ServiceAccount/app in shop: warn: legacy-token-reference: secrets[0] lists the long-lived token in Secret "old"; \
 remove it from the list
+
+ServiceAccounts with API tokens
   no permissions: 2 ServiceAccounts (app in shop, default in shop): API token mounted in Deployment/web, Pod/bare \
 (2 pods); 3 legacy Secrets; set automountServiceAccountToken: false
 
@@ -236,7 +239,7 @@ tokens in pods by audience and lifetime
   API server, never expires: 2 now, 0 if recreated
 
 exemptions
-  legacy-token-secret for everything in shop: in use, matches 3; until 2026-12-01 (7 days left); reason: held
+  legacy-token-secret for everything in shop: in use, matches 2; until 2026-12-01 (7 days left); reason: held
   * for everything in nowhere: unused; never expires; reason: unused
   token-expiration for everything in shop: expired, would match 3; until 2026-11-23; reason: over
   token-request-expiration for admin: unknown, depends on the user of a request; never expires; reason: unseen
@@ -269,7 +272,7 @@ def test_text_simulated_policy_shows_changes_by_workload(small_cluster) -> None:
 if recreated under this policy  denied       patched        warned       allowed
 pods                             0 > 2         3 > 1         0 > 0         0 > 0
 workloads (worst outcome)        0 > 1         2 > 1         0 > 0         0 > 0
-legacy Secrets                   0 > 3         0 > 0         0 > 0         3 > 0
+legacy Secrets in use            0 > 2         0 > 0         0 > 0         2 > 0
 workloads  1 newly denied, 1 newly patched
 """
         in report
@@ -290,7 +293,7 @@ mount a projected token instead
     + patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token
   Pod/bare: newly patched
     + patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token
-  3 legacy Secrets: newly denied if recreated
+  2 legacy Secrets: newly denied if recreated
 
 tokens in pods by audience and lifetime
   API server, 1 hour: 0 now, 3 if recreated, 1 simulated
@@ -480,7 +483,8 @@ def test_text_shows_the_most_powerful_accounts_first() -> None:
         "  Secret/new in shop: token of root (cluster-admin)",
         "  Secret/old in shop: token of limited (may read Secrets in shop)",
     ]
-    assert [line.split(":")[0] for line in found.partition("\nServiceAccounts\n")[2].split("\n")[:3]] == [
+    accounts = found.partition("\nServiceAccounts with API tokens\n")[2].split("\n")
+    assert [line.split(":")[0] for line in accounts[:3]] == [
         "  cluster-admin", "  may read Secrets in shop", "  no permissions",
     ]  # fmt: skip
 
@@ -584,3 +588,25 @@ def test_schema_describes_every_property() -> None:
     for name, definition in scan_json.schema()["$defs"].items():
         for key, described in definition.get("properties", {}).items():
             assert len(described["description"]) > 5, (name, key)
+
+
+def test_accounts_with_equal_findings_or_permissions_are_folded() -> None:
+    small = Small(*(secret(f"token-{number}", account=f"a{number}") for number in range(9)))
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    small.snapshot.permissions.add_role(role("reader", *rules))
+    for number in range(9):
+        listed = [{"name": "other"}, {"name": f"token-{number}"}][number % 2 :]
+        small.snapshot.accounts.append(account(f"a{number}", secrets=listed))
+        namespace = f"team-{number % 3}" if number > 2 else "shop"
+        subject = {"kind": "ServiceAccount", "name": f"a{number}", "namespace": namespace}
+        small.snapshot.permissions.add_binding(binding(subject, to="ClusterRole/reader", namespace=namespace))
+        if number > 2:
+            small.pod(f"p{number}", live(serviceAccountName=f"a{number}"), namespace=namespace)
+    lines = text(small.scan()).splitlines()
+    start = lines.index("ServiceAccounts with findings")
+    assert lines[start + 1] == (
+        "  ServiceAccount/a0 in shop: warn: legacy-token-reference: secrets[1] lists the long-lived token in Secret"
+        ' "token-0"; remove it from the list; and 8 more ServiceAccounts likewise'
+    )
+    [permissions] = [line for line in lines[start:] if line.startswith("  may read Secrets")]
+    assert permissions.startswith("  may read Secrets in their own namespace: 9 ServiceAccounts (")

@@ -155,6 +155,23 @@ def test_secret_account_and_driver_have_results_of_their_own() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("given", "state", "removable"),
+    [
+        pytest.param(secret("old"), "safe to delete", "true", id="unused"),
+        pytest.param(secret("old", invalid_since="2026-11-01"), "marked invalid 2026-11-01", "false", id="invalid"),
+    ],
+)
+def test_secret_not_in_use_is_skipped(given, state, removable) -> None:
+    small = Small(given)
+    if removable == "false":
+        small.pod("reads", spec(container=named_secret("old")))
+    [result] = [found for found in results(small.scan()) if found["resources"][0]["kind"] == "Secret"]
+    assert (result["result"], result["severity"], "rule" in result) == ("skip", "info", False)
+    assert result["message"] == f"contains a token that never expires; not in use: {state}"
+    assert result["properties"] == {"serviceAccount": "app", "removable": removable}
+
+
 def test_names_and_reasons_cannot_control_a_terminal() -> None:
     exemption = 'exemptions: [{rules: [legacy-token-reference], reason: "a\\u202e\\u001b[31m", until: never}]\n'
     text = "".join(scan_policyreport.format_report(readers().scan(exemption)))

@@ -86,17 +86,17 @@ def test_draft_allows_the_audience_of_a_template_without_pods():
     assert draft_policy(report, UNTIL)["tokens"] == {"audiences": {"allowed": ["minio"]}}
 
 
-def test_secrets_safe_to_delete_get_no_exemption():
-    unused = secret("unused", account="robot")
-    report = Small(secret("old"), unused).pod("reads", spec(container=named_secret("old"))).scan()
-    assert [item.name for item in report.legacy_secrets if item.removable] == ["unused"]
-    assert "robot" not in str(draft_policy(report, UNTIL))
+def test_secrets_not_in_use_get_no_exemption_and_are_not_denied():
+    unused, invalid = secret("unused", account="robot"), secret("gone", account="robot", invalid_since="2026-11-01")
+    small = Small(secret("old"), unused, invalid).pod("reads", spec(container=named_secret("old")))
+    draft = draft_policy(small.scan(), UNTIL)
+    assert "robot" not in str(draft)
+    report = small.scan(write_document(draft).partition("kind: TokenPolicy\n")[2])
+    assert (report.summary.secrets.total, report.exit_status) == (1, 0)
 
 
 def test_what_a_draft_still_denies_in_use_is_named():
     small = small_cluster()
     expected = ["Deployment/web in shop", "Pod/reads-0 in shop", "Secret/old in shop", "Secret/other in shop"]
     assert denied_in_use(small.scan()) == expected
-    removable = Small(secret("unused")).scan(ENFORCED)
-    assert removable.summary.secrets.denied == 1
-    assert denied_in_use(removable) == []
+    assert denied_in_use(Small(secret("unused"), secret("gone", invalid_since="2026-11-01")).scan(ENFORCED)) == []

@@ -68,12 +68,13 @@ def test_change_of_a_workload_is_the_most_severe() -> None:
 
 
 def test_change_of_secrets_and_accounts_is_reported() -> None:
-    small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
+    used = secret("old", last_used="2026-11-20")
+    small = Small(used, secret("unused"), accounts=(account("app", secrets=[{"name": "old"}]),))
     lax = "rules: {legacy-token-secret: warn, legacy-token-reference: audit}\n"
     report = small.scan("", lax)
-    assert [secret.change for secret in report.legacy_secrets] == [Change.NEWLY_WARNED]
+    assert [secret.change for secret in report.legacy_secrets] == [Change.NEWLY_WARNED, Change.UNCHANGED]
     assert [account.change for account in report.accounts] == [Change.NEWLY_ALLOWED]
-    assert [secret.change for secret in small.scan("", "").legacy_secrets] == [Change.UNCHANGED]
+    assert {secret.change for secret in small.scan("", "").legacy_secrets} == {Change.UNCHANGED}
 
 
 def test_change_shorter_maximum_is_patched_differently() -> None:

@@ -26,6 +26,7 @@ from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes
 from webhook.formatters.scan_summary import reference_lines
 from webhook.scan.counts import OutcomeCounts
 from webhook.scan.evaluation_result import Change
+from webhook.scan.exemption_usage import ExemptionStatus
 from webhook.scan.options import ApiAudiences, AudienceSource, ScanFilters
 from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.report import AccountWithTokens, TokenUse, UnreadResource
@@ -94,7 +95,7 @@ def test_scan_excluded_namespace_is_not_evaluated() -> None:
 
 
 def test_scan_secret_its_webhook_excludes_is_not_evaluated() -> None:
-    small = Small(secret("old"))
+    small = Small(secret("old", last_used="2026-11-20"))
     small.snapshot.history = AdmissionHistory(scopes=WebhookScopes(secrets=EXCLUDED), is_known=True)
     report = small.scan()
     assert report.legacy_secrets[0].result.note == "namespace shop is excluded by the webhook configuration"
@@ -313,7 +314,54 @@ def test_exit_status_is_1_if_something_would_be_denied() -> None:
     assert small.scan(STRICT).exit_status == 1
     assert small.scan("", STRICT).exit_status == 1
     assert small.scan(STRICT, "").exit_status == 0
-    assert Small(secret("old")).scan().exit_status == 1
+    assert Small(secret("old", last_used="2026-11-20")).scan().exit_status == 1
+
+
+NOT_IN_USE = [
+    pytest.param({}, [], id="unused"),
+    pytest.param({"invalid_since": "2026-11-01"}, [], id="invalid"),
+    pytest.param({"invalid_since": "2026-11-01", "last_used": "2026-11-20"}, [named_secret("old")], id="referenced"),
+]
+
+
+@pytest.mark.parametrize(("labels", "readers"), NOT_IN_USE)
+def test_secret_not_in_use_has_no_outcome(labels, readers) -> None:
+    small = Small(secret("old", **labels))
+    for container in readers:
+        small.pod("reads", spec(container=container))
+    report = small.scan("", "rules: {legacy-token-secret: warn}\n")
+    [found] = report.legacy_secrets
+    assert (found.in_use, found.result, found.simulated, found.change) == (False, None, None, Change.UNCHANGED)
+    assert (report.summary.secrets, report.summary.simulated_secrets) == (OutcomeCounts(), OutcomeCounts())
+    assert [count for count in report.rule_counts if count.rule == "legacy-token-secret"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "tracked", "readers"),
+    [
+        pytest.param({"last_used": "2026-11-20"}, True, False, id="used"),
+        pytest.param({"last_used": "2025-11-20"}, True, True, id="referenced"),
+        pytest.param({"created": "2026-11-20T00:00:00Z"}, True, False, id="young"),
+        pytest.param({}, False, False, id="use not recorded"),
+    ],
+)
+def test_secret_in_use_has_an_outcome(given, tracked, readers) -> None:
+    small = Small(secret("old", **given))
+    if not tracked:
+        small.snapshot.tracked_since = None
+    if readers:
+        small.pod("reads", spec(container=named_secret("old")))
+    report = small.scan()
+    [found] = report.legacy_secrets
+    assert (found.in_use, found.result.outcome, report.summary.secrets.denied, report.exit_status) == (
+        True, Outcome.DENIED, 1, 1,
+    )  # fmt: skip
+
+
+def test_exemption_of_a_secret_not_in_use_is_unused() -> None:
+    exemption = "exemptions: [{rules: [legacy-token-secret], namespaces: [shop], reason: r, until: never}]\n"
+    [usage] = Small(secret("old")).scan(exemption).exemptions
+    assert usage.status is ExemptionStatus.UNUSED
 
 
 def test_exit_status_is_2_if_not_all_was_read() -> None:

@@ -8,7 +8,6 @@ import click
 
 from webhook.cli.common import cluster_options, connected, own_namespace_option
 from webhook.cluster.scan_reader import ScanReader
-from webhook.core.decision import Outcome
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.formatting import counted, plain
 from webhook.core.policy.loader import default_policy, read_policy
@@ -31,7 +30,7 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
 
     Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that is in use. Namespaces in
     which most workloads would be denied get an override with mode warn. In other namespaces, each account of what would
-    be denied gets an exemption with an end date. Legacy Secrets that are safe to delete get no exemption. Comments
+    be denied gets an exemption with an end date. Legacy Secrets that are not in use get no exemption. Comments
     say why, and what the exempt accounts may do. A second scan checks the draft. Needs the permissions of scan.
 
     \b
@@ -89,7 +88,7 @@ def _comments(current: ScanReport, report: ScanReport, policy: Policy, result: s
         f"  {plain(namespace)}: {denied} of {counted(total, 'workload')} would be denied"
         for namespace, (denied, total) in sorted(mostly_denied(current).items())
     ]
-    denied = sum(secret.removable and secret.result.outcome is Outcome.DENIED for secret in report.legacy_secrets)
+    idle = sum(not secret.in_use for secret in report.legacy_secrets)
     return [
         f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init: {_scanned(report)}.",
         f"In mode enforce it {result}. Review each audience, override and exemption.",
@@ -99,8 +98,7 @@ def _comments(current: ScanReport, report: ScanReport, policy: Policy, result: s
         *(["Namespaces with mode warn, in which nothing is denied or capped:", *lenient] if lenient else []),
         *(["Exempt accounts, which may go on as they do, and what they may do:", *_exempt_accounts(current, policy)]
           if policy.exemptions else []),
-        *([f"Not exempt: {counted(denied, 'legacy Secret')} safe to delete, which could not be created again."]
-          if denied else []),
+        *([f"Legacy Secrets that are not in use, and need no exemption: {idle}."] if idle else []),
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 Workloads with the same findings are folded into one entry, and so are accounts with the same permissions.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -20,10 +21,13 @@ from webhook.formatters.scan_findings import (
 )
 from webhook.scan.evaluation_result import Admission
 from webhook.scan.pod_admission import REPAIR_HINT, RESTORE_HINT
+from webhook.scan.rbac import NO_PERMISSIONS
 from webhook.scan.report import AccountWithTokens, LegacySecret, ScannedWorkload, ScanReport
 
-Section = tuple[str, list[str]]
+Section = tuple[str, Iterable[str]]
 """A title and its lines."""
+_NAMES = re.compile(r'"[^"]*"|\[\d+\]')
+"""What may differ in findings that are folded: names in quotes, and places in a list."""
 _DELETE_COPY = ": delete it and the token's ServiceAccount, because while the account exists, the token can be restored"
 
 
@@ -38,7 +42,9 @@ def sections(report: ScanReport) -> Iterator[Section]:
     yield "API server tokens and injections", [*_generated(report.workloads)]
     yield "pods that were admitted without evaluation", [*_unevaluated(report)]
     shows_all = report.filters.show_all_findings
-    shown = (secret for secret in summary.ordered_secrets(report) if shows_all or secret.result.findings)
+    shown = (
+        secret for secret in summary.ordered_secrets(report) if shows_all or (secret.result and secret.result.findings)
+    )
     yield "legacy Secrets", [line for secret in shown for line in _secret(secret)]
     yield (
         "CSIDrivers",
@@ -48,12 +54,8 @@ def sections(report: ScanReport) -> Iterator[Section]:
             for line in result_lines(driver.result)
         ],
     )
-    lines = [
-        f"ServiceAccount/{plain(account.name)} in {plain(account.namespace)}: {line}"
-        for account in report.accounts
-        for line in result_lines(account.result)
-    ]
-    yield "ServiceAccounts", [*lines, *(_accounts(report.accounts_with_tokens) if shows_all else ())]
+    yield "ServiceAccounts with findings", [*_account_findings(report)]
+    yield "ServiceAccounts with API tokens", _accounts(report.accounts_with_tokens) if shows_all else ()
 
 
 def _workloads(workloads: Iterable[ScannedWorkload]) -> Iterator[str]:
@@ -139,12 +141,31 @@ def _account_name(secret: LegacySecret) -> str:
     return plain(secret.account) or "no ServiceAccount"
 
 
+def _account_findings(report: ScanReport) -> Iterator[str]:
+    """Yield the findings of accounts, the most powerful first; those that differ only in names are folded."""
+    severities = {(account.namespace, account.name): account.severity for account in report.accounts_with_tokens}
+    alike: dict[str, list[str]] = {}
+    for account in sorted(
+        report.accounts, key=lambda account: severities.get((account.namespace, account.name), NO_PERMISSIONS)
+    ):
+        title = f"ServiceAccount/{plain(account.name)} in {plain(account.namespace)}"
+        for line in result_lines(account.result):
+            alike.setdefault(_NAMES.sub("", str(line)), []).append(f"{title}: {line}")
+    for first, *others in alike.values():
+        yield f"{first}; and {counted(len(others), 'more ServiceAccount')} likewise" if others else first
+
+
 def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[str]:
-    """Yield the accounts and where their tokens are, the most powerful first."""
+    """Yield the accounts and where their tokens are, the most powerful first.
+
+    Permissions are alike if they are the same, or the same in each account's own namespace.
+    """
     alike: dict[str, list[AccountWithTokens]] = {}
     for account in sorted(accounts, key=lambda account: (account.severity, -account.pods, account.namespace)):
-        alike.setdefault(grants_text(account.grants), []).append(account)
-    for grants, alike_accounts in alike.items():
+        alike.setdefault(grants_text(account.grants, account.namespace), []).append(account)
+    for permissions, alike_accounts in alike.items():
+        in_one = len({account.namespace for account in alike_accounts}) == 1
+        grants = grants_text(alike_accounts[0].grants) if in_one else permissions
         names = first_names(f"{account.name} in {account.namespace}" for account in alike_accounts)
         pods = sum(account.pods for account in alike_accounts)
         workloads = sorted({name for account in alike_accounts for name in account.workloads})

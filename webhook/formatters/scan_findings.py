@@ -146,8 +146,8 @@ def _token_differences(group: PodGroup) -> Iterator[FindingLine]:
     yield from (line._replace(sign="-") for line in old if line not in new)
 
 
-def grants_text(grants: Sequence[Grant] | None) -> str:
-    """Return what an account may do: the most dangerous permissions, and where."""
+def grants_text(grants: Sequence[Grant] | None, home: str = "") -> str:
+    """Return what an account may do: the most dangerous permissions, and where; `home` is its own namespace then."""
     if grants is None:
         return "unknown permissions"
     if not grants:
@@ -158,14 +158,14 @@ def grants_text(grants: Sequence[Grant] | None) -> str:
     unknown = ["otherwise unknown"] if len(known) < len(grants) else []
     more = [f"{len(known) - _MAX_GRANTS} more"] if len(known) > _MAX_GRANTS else []
     by_place = groupby(known[:_MAX_GRANTS], lambda grant: grant.namespaces)
-    return "; ".join([*(_grants(namespaces, list(alike)) for namespaces, alike in by_place), *more, *unknown])
+    return "; ".join([*(_grants(namespaces, list(alike), home) for namespaces, alike in by_place), *more, *unknown])
 
 
-def _grants(namespaces: tuple[str, ...], grants: list[Grant]) -> str:
+def _grants(namespaces: tuple[str, ...], grants: list[Grant], home: str) -> str:
     is_everything = grants[0].permission is Permission.EVERYTHING
     if is_everything and not namespaces:
         return "cluster-admin"
-    where = first_names(namespaces) if namespaces else "all namespaces"
+    where = "their own namespace" if namespaces == (home,) else first_names(namespaces) or "all namespaces"
     what = "admin" if is_everything else f"may {', '.join(grant.permission for grant in grants)}"
     return f"{what} in {where}"
 

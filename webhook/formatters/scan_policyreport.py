@@ -131,8 +131,7 @@ def _results(report: ScanReport) -> Iterator[tuple[str, _Result]]:
         for result in _of_workload(workload):
             yield workload.namespace, result
     for secret in report.legacy_secrets:
-        resource = _resource("Secret", secret.namespace, secret.name, "v1", secret.uid)
-        for result in _of_object([secret.result], resource, _secret_properties(secret)):
+        for result in _of_secret(secret):
             yield secret.namespace, result
     for account in report.accounts:
         resource = _resource("ServiceAccount", account.namespace, account.name, "v1", account.uid)
@@ -177,6 +176,19 @@ def _of_workload(workload: ScannedWorkload) -> Iterator[_Result]:
     patched = sorted({finding.rule for result in results for finding in result.findings})
     message = f"patched by {', '.join(patched)}" if patched else "no violation"
     yield {"category": RECREATED, "result": "pass", "message": message, "resources": [resource]}
+
+
+def _of_secret(secret: LegacySecret) -> Iterator[_Result]:
+    """Yield the results of a legacy Secret; one that is not in use is not evaluated, as nobody creates it again."""
+    resource = _resource("Secret", secret.namespace, secret.name, "v1", secret.uid)
+    properties = _secret_properties(secret)
+    if secret.result:
+        yield from _of_object([secret.result], resource, properties)
+        return
+    state = "safe to delete" if secret.removable else f"marked invalid {secret.invalid_since}"
+    message = f"contains a token that never expires; not in use: {state}"
+    common = {"category": RECREATED, "severity": "info", "result": "skip"}
+    yield {**common, "message": message, "resources": [resource], "properties": properties}
 
 
 def _of_object(

@@ -54,7 +54,7 @@ def outcome_counts(report: ScanReport) -> tuple[tuple[str, OutcomeCounts | None,
     return (
         ("pods", summary.pods, summary.simulated_pods),
         ("workloads (worst outcome)", summary.workloads, summary.simulated_workloads),
-        ("legacy Secrets", summary.secrets, summary.simulated_secrets),
+        ("legacy Secrets in use", summary.secrets, summary.simulated_secrets),
     )
 
 
@@ -206,7 +206,9 @@ def under_enforce(report: ScanReport) -> str:
     )
     by_title = {
         "workload": _enforced(workloads),
-        "legacy Secret": _enforced((secret.namespace, [secret.result]) for secret in report.legacy_secrets),
+        "legacy Secret": _enforced(
+            (secret.namespace, [secret.result]) for secret in report.legacy_secrets if secret.result
+        ),
     }
     namespaces = {namespace for found in by_title.values() for namespace, _ in found}
     if not namespaces:
@@ -267,7 +269,7 @@ def secret_states(secret: LegacySecret) -> list[str]:
     """Return the `SECRET_STATES` of a legacy Secret."""
     states = (
         bool(secret.references),
-        secret.last_used is not None,
+        secret.last_used is not None and secret.in_use,
         secret.invalid_since is not None,
         secret.removable,
         secret.is_copy,

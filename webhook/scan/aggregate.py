@@ -30,7 +30,7 @@ def counted_results(
 ) -> tuple[list[CountedResult], list[CountedResult]]:
     """Return the results by the policy and by the simulated policy.
 
-    A workload counts by its pods, and by its template if it has none.
+    A workload counts by its pods, and by its template if it has none; a legacy Secret only if it is in use.
     """
     results = chain(
         (
@@ -38,7 +38,7 @@ def counted_results(
             for workload in workloads
             for group in workload.pods or workload.groups
         ),
-        ((secret.namespace, secret.account, 1, secret.result, secret.simulated) for secret in secrets),
+        ((secret.namespace, secret.account, 1, secret.result, secret.simulated) for secret in secrets if secret.result),
         ((account.namespace, account.name, 1, account.result, account.simulated) for account in accounts),
         (("", "", 1, driver.result, driver.simulated) for driver in csi_drivers),
     )
@@ -59,7 +59,7 @@ def summarize(
     *,
     simulates: bool,
 ) -> ScanSummary:
-    """Return the numbers of pods, workloads and Secrets by outcome; `secrets` is None if they could not be read."""
+    """Return the numbers of pods, workloads and Secrets in use by outcome; `secrets` is None if they were not read."""
     groups = [group for workload in workloads for group in workload.pods]
     pods = ((result.outcome, len(group.names)) for group in groups if (result := group.simulated_result))
     outcomes = ((workload.simulated_outcome, 1) for workload in workloads if workload.simulated_outcome)
@@ -69,7 +69,7 @@ def summarize(
         finished_pods,
         pods=_counts((group.evaluation.result.outcome, len(group.names)) for group in groups),
         workloads=_counts((workload.outcome, 1) for workload in workloads),
-        secrets=None if secrets is None else _counts((secret.result.outcome, 1) for secret in secrets),
+        secrets=None if secrets is None else _counts((secret.result.outcome, 1) for secret in secrets if secret.result),
         simulated_pods=_counts(pods) if simulates else None,
         simulated_workloads=_counts(outcomes) if simulates else None,
         simulated_secrets=_counts(simulated) if simulates and secrets is not None else None,

@@ -23,7 +23,7 @@ class OutcomeCounts(Struct, frozen=True, gc=False, rename="camel"):
 
 
 class RuleCount(Struct, frozen=True, gc=False, rename="camel"):
-    """How many pods (or templates without pods), Secrets, accounts and CSIDrivers of a namespace violate a rule."""
+    """How many pods (or templates without pods), Secrets in use, accounts and CSIDrivers violate a rule."""
 
     namespace: Namespace
     rule: Rule
@@ -39,7 +39,9 @@ class ScanSummary(Struct, frozen=True, gc=False, rename="camel"):
     finished_pods: Annotated[int, Meta(description="Succeeded and failed pods, which no other number includes.")]
     pods: Annotated[OutcomeCounts, Meta(description="Running pods.")]
     workloads: Annotated[OutcomeCounts, Meta(description="Workloads by their worst outcome.")]
-    secrets: Annotated[OutcomeCounts | None, Meta(description="Legacy Secrets; null if they could not be read.")]
+    secrets: Annotated[
+        OutcomeCounts | None, Meta(description="Legacy Secrets in use; null if Secrets could not be read.")
+    ]
     simulated_pods: Annotated[OutcomeCounts | None, Meta(description="Pods under the simulated policy.")]
     simulated_workloads: Annotated[OutcomeCounts | None, Meta(description="Workloads under the simulated policy.")]
-    simulated_secrets: Annotated[OutcomeCounts | None, Meta(description="Secrets under the simulated policy.")]
+    simulated_secrets: Annotated[OutcomeCounts | None, Meta(description="The same under the simulated policy.")]

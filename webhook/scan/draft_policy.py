@@ -28,7 +28,7 @@ def audiences_in_use(report: ScanReport) -> dict[str, Counter[str]]:
 
 
 def denied_in_use(report: ScanReport) -> list[str]:
-    """Return what is denied of that which runs, or may run again: all but legacy Secrets that are safe to delete."""
+    """Return the workloads that are denied, and the legacy Secrets in use."""
     workloads = [
         f"{workload.title} in {workload.namespace}"
         for workload in report.workloads
@@ -37,7 +37,7 @@ def denied_in_use(report: ScanReport) -> list[str]:
     secrets = [
         f"Secret/{secret.name} in {secret.namespace}"
         for secret in report.legacy_secrets
-        if secret.result.outcome is Outcome.DENIED and not secret.removable
+        if secret.result and secret.result.outcome is Outcome.DENIED
     ]
     return workloads + secrets
 
@@ -47,7 +47,7 @@ def draft_policy(report: ScanReport, until: dt.date) -> dict[str, Any]:
 
     A namespace in which more than half of the workloads would be denied, and at least four, gets an override with mode
     `warn`. Elsewhere each account of what would be denied gets an exemption, until the day `until`; not for legacy
-    Secrets that are safe to delete, as it would only allow new ones.
+    Secrets that are not in use, as it would only allow new ones.
     """
     document: dict[str, Any] = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}
     if audiences := audiences_in_use(report):
@@ -76,7 +76,7 @@ def _denials(report: ScanReport, lenient: frozenset[str]) -> Iterator[tuple[str,
             for group in workload.groups:
                 yield workload.namespace, group.account, workload.title, group.evaluation.result
     for secret in report.legacy_secrets:
-        if secret.namespace not in lenient and not secret.removable:
+        if secret.namespace not in lenient and secret.result:
             account = "" if secret.is_copy else secret.account
             yield secret.namespace, account, f"Secret/{secret.name}", secret.result
 

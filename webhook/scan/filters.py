@@ -36,7 +36,7 @@ class FindingFilter:
         if self._shows_all:
             return found
         simulated = found.simulated and self._result(found.simulated)
-        return replace(found, result=self._result(found.result), simulated=simulated)
+        return replace(found, result=found.result and self._result(found.result), simulated=simulated)
 
     def unevaluated(self, pod: UnevaluatedPod) -> UnevaluatedPod | None:
         """Return the pod with the shown findings, None without any."""

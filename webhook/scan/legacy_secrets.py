@@ -9,7 +9,6 @@ from webhook.core.secret_content import ReviewedSecret
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
 from webhook.scan.api_types import LegacyTokenSecret
 from webhook.scan.cluster_snapshot import ClusterSnapshot
-from webhook.scan.evaluation_result import Change, EvaluationResult
 from webhook.scan.owners import OwnerKey
 from webhook.scan.report import LegacySecret, Reference, ScannedWorkload
 
@@ -107,16 +106,8 @@ class LegacySecretAnalyzer:
         self._today = now.astimezone(dt.UTC).date()
         self._unused_days = unused_days
 
-    def analyze(
-        self,
-        secret: LegacyTokenSecret,
-        result: EvaluationResult,
-        simulated: EvaluationResult | None,
-        change: Change,
-        *,
-        is_copy: bool,
-    ) -> LegacySecret:
-        """Describe a Secret and its evaluation; `is_copy` says that it is of another type."""
+    def analyze(self, secret: LegacyTokenSecret, *, is_copy: bool) -> LegacySecret:
+        """Describe a Secret; `is_copy` says that it is of another type."""
         meta = secret.metadata
         key = (meta.namespace or "", meta.name or "")
         created, labels = meta.creation_timestamp, meta.labels
@@ -142,9 +133,6 @@ class LegacySecretAnalyzer:
                 invalid_since is not None
                 or (self._all_read and unused_for is not None and unused_for >= self._unused_days)
             ),
-            result=result,
-            simulated=simulated,
-            change=change,
             is_copy=is_copy,
             uid=meta.uid or "",
         )

@@ -176,9 +176,6 @@ class LegacySecret(Struct, frozen=True, gc=False, rename="camel"):
             " `unusedDays`. If a template could not be read that may name it, only invalid ones are safe to delete."
         ),
     ]
-    result: Annotated[EvaluationResult, Meta(description="The evaluation by the policy.")]
-    simulated: Annotated[EvaluationResult | None, Meta(description="The evaluation by the simulated policy.")]
-    change: Annotated[Change, Meta(description="What the simulated policy changes.")]
     is_copy: Annotated[
         bool,
         Meta(
@@ -186,7 +183,23 @@ class LegacySecret(Struct, frozen=True, gc=False, rename="camel"):
             " the references to it are not known; deleting the token's ServiceAccount revokes the token."
         ),
     ]
+    result: Annotated[
+        EvaluationResult | None,
+        Meta(
+            description="The evaluation by the policy; null if the Secret is not in use: it is safe to delete or marked"
+            " invalid, so nobody needs to create it again."
+        ),
+    ] = None
+    simulated: Annotated[
+        EvaluationResult | None, Meta(description="The evaluation by the simulated policy; null if it is not in use.")
+    ] = None
+    change: Annotated[Change, Meta(description="What the simulated policy changes.")] = Change.UNCHANGED
     uid: Uid = ""
+
+    @property
+    def in_use(self) -> bool:
+        """Whether something may need it: a workload or template names it, its token was used, or that is not known."""
+        return not self.removable and self.invalid_since is None
 
 
 class UnevaluatedPod(Struct, frozen=True, gc=False, rename="camel"):

@@ -6,6 +6,8 @@ Pods themselves are not kept, only their results; pods of one workload that are 
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
+from msgspec.structs import replace
+
 from webhook.core.exclusions import SYSTEM_NAMESPACE
 from webhook.core.k8s_types import ObjectIdentity, OwnerReference, Pod
 from webhook.core.kinds import Subject
@@ -13,7 +15,7 @@ from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action, Policy
 from webhook.core.selectors import Globs
 from webhook.scan import aggregate
-from webhook.scan.api_types import LivePod
+from webhook.scan.api_types import LegacyTokenSecret, LivePod
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.evaluation_result import (
     Admission,
@@ -261,9 +263,13 @@ class Scanner:
         for secrets, is_copy in ((snapshot.secrets, False), (snapshot.used_copies, True)):
             for secret in secrets:
                 if self._is_selected(secret.metadata.namespace or ""):
-                    recreated = recreated_secret(secret, is_copy=is_copy)
-                    results = self._results(Subject.SECRET, secret.metadata, recreated, recreated.account)
-                    yield analyzer.analyze(secret, *results, is_copy=is_copy)
+                    found = analyzer.analyze(secret, is_copy=is_copy)
+                    yield self._evaluated(found, secret) if found.in_use else found
+
+    def _evaluated(self, found: LegacySecret, secret: LegacyTokenSecret) -> LegacySecret:
+        recreated = recreated_secret(secret, is_copy=found.is_copy)
+        results = self._results(Subject.SECRET, secret.metadata, recreated, recreated.account)
+        return replace(found, **dict(zip(("result", "simulated", "change"), results, strict=True)))
 
     def _accounts(self) -> Iterator[ServiceAccountResult]:
         for account in self._snapshot.accounts:

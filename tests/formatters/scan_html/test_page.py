@@ -127,12 +127,12 @@ def test_page_agrees_with_the_json(parsed_page, as_json) -> None:
 
 
 def test_equal_column_is_in_the_caption_instead() -> None:
-    small = Small(secret("a"), secret("b", last_used="2026-06-01"))
+    small = Small(secret("a"), secret("b", last_used="2026-06-01"), secret("c", invalid_since="2026-06-01"))
     parsed_page = Page("".join(page.format_report(small.scan())))
     assert parsed_page.tables["secrets"][0] == ["Secret", "Last used", "State"]
     assert parsed_page.shared["secrets"] == {
         "Namespace": "shop", "Account": "app", "Permissions": "no permissions", "Created": "2026-01-01",
-        "References": "none", "If recreated": "denied",
+        "References": "none", "If recreated": "—",
     }  # fmt: skip
 
 

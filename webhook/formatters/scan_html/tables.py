@@ -22,7 +22,7 @@ from webhook.formatters.scan_findings import (
 )
 from webhook.formatters.scan_html.elements import Cell, Column, ColumnFilter, Row, Table, name, number
 from webhook.migrate.workload_plan import safe_name
-from webhook.scan.evaluation_result import Admission, Change
+from webhook.scan.evaluation_result import Admission, Change, EvaluationResult
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import ScanFilters
 from webhook.scan.rbac import Grant, grants_severity
@@ -100,26 +100,26 @@ def secrets(report: ScanReport, checklists: str = "") -> Table:
         columns.append(Column("What to change"))
     filters = [ColumnFilter("state", "State", summary.SECRET_STATES)]
     caption = "Secrets with a token that never expires"
-    row = partial(_secret, checklists)
+    row = partial(_secret, checklists, report.simulated is not None)
     return _by_namespace(Table("secrets", caption, columns, summary.ordered_secrets(report), row, filters))
 
 
-def _secret(checklists: str, secret: LegacySecret) -> Row:
+def _secret(checklists: str, simulates: bool, secret: LegacySecret) -> Row:  # noqa: FBT001 - bound by position
     states = summary.secret_states(secret)
     shown = [f"invalid since {secret.invalid_since}" if state == "invalid" else state for state in states]
     cells = [
         name(secret.name),
         name(secret.account or "unknown"),
         _grants(secret.grants),
-        Cell(summary.last_use_text(secret).removeprefix("last used "), look="use"),
+        Cell(summary.last_use_text(secret).removeprefix("last used ").replace(summary.NO_USE, "none"), look="use"),
         Cell(", ".join(shown) or _NO_VALUE, look="state removable" if secret.removable else "state"),
         _lines(FindingLine("", "", line) for line in summary.reference_lines(secret)),
         Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _NO_VALUE, look="date"),
-        _outcome(secret.result.outcome),
+        _outcome_of(secret.result),
     ]
-    if secret.simulated:
+    if simulates:
         unchanged = secret.change is Change.UNCHANGED
-        cells.append(_outcome(secret.simulated.outcome) if unchanged else _change(secret.change))
+        cells.append(_outcome_of(secret.simulated) if unchanged else _change(secret.change))
     if checklists:
         link = f"{checklists.rstrip('/')}/{safe_name(secret.namespace)}/{CHECKLIST}"
         cells.append(Cell(f"checklist of {plain(secret.namespace)}", link=link))
@@ -270,6 +270,11 @@ def _look(*, dangerous: bool) -> str:
 
 def _outcome(outcome: Outcome) -> Cell:
     return Cell(outcome, _RANKS[outcome], outcome)
+
+
+def _outcome_of(result: EvaluationResult | None) -> Cell:
+    """Return the outcome of a legacy Secret; that of one that is not in use sorts last."""
+    return _outcome(result.outcome) if result else Cell(_NO_VALUE, len(_RANKS))
 
 
 def _change(change: Change) -> Cell:
