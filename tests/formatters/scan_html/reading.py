@@ -6,7 +6,7 @@ from typing import Any
 
 ACTIONS = ("reject", "patch", "warn", "audit")
 NO_NAMESPACE = "(cluster-scoped)"
-VOID = {"meta", "input", "rect", "link", "br"}
+VOID = {"meta", "input", "rect", "link", "br", "wbr"}
 
 
 class Page(html.parser.HTMLParser):

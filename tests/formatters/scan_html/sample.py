@@ -39,6 +39,7 @@ def report(simulated: str | None = None) -> ScanReport:
         secret("old"),
         secret("used", last_used="2026-11-20"),
         secret("unused"),
+        secret("crm.example.com-token", account="prometheus-operator.v2", last_used="2026-11-20"),
         secret("invalid", invalid_since="2026-11-01"),
         secret(HOSTILE, last_used="2026-06-01"),
         accounts=(account("app", secrets=[{"name": "old"}]), account("bound")),

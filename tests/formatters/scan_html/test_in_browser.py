@@ -72,6 +72,27 @@ BROKEN_DATES = """
   })
   .map((node) => node.data)
 """
+CUT_TABLES = """
+[...document.querySelectorAll(".region")]
+  .filter((region) => region.offsetHeight && region.scrollWidth > region.clientWidth)
+  .map((region) => `${region.parentElement.id}: ${region.scrollWidth} > ${region.clientWidth}`)
+"""
+BROKEN_WORDS = """
+(() => {
+  const range = document.createRange();
+  const broken = [];
+  const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  for (let node; (node = texts.nextNode());) {
+    if (!node.parentElement.closest("td, th")?.offsetHeight) continue;
+    for (const { 0: word, index } of node.data.matchAll(/\\w+/g)) {
+      range.setStart(node, index);
+      range.setEnd(node, index + word.length);
+      if (new Set([...range.getClientRects()].map((line) => Math.round(line.top))).size > 1) broken.push(word);
+    }
+  }
+  return broken;
+})()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +144,15 @@ def test_page_in_a_narrow_window_has_nothing_wider(chromium, plain_page, simulat
         assert chromium.value(TOO_WIDE) == []
         assert chromium.value(NARROW_BARS) == []
         assert chromium.value("document.querySelectorAll('rect').length") > 20
+        assert chromium.value(BROKEN_DATES) == []
+
+
+@pytest.mark.parametrize("width", [1400, 1280])
+def test_tables_fit_their_frames_without_breaking_words(chromium, plain_page, simulated_page, width) -> None:
+    for file in (plain_page, simulated_page):
+        chromium.open(file, width)
+        assert chromium.value(CUT_TABLES) == []
+        assert chromium.value(BROKEN_WORDS) == []
         assert chromium.value(BROKEN_DATES) == []
 
 

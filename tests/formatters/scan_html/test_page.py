@@ -16,6 +16,7 @@ from webhook.core.policy.model import Action
 from webhook.formatters import scan_json
 from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.scan_html import page
+from webhook.formatters.scan_html.elements import pieces
 from webhook.scan.options import ScanFilters
 
 
@@ -152,7 +153,7 @@ def test_last_use_chart_counts_secrets(parsed_page) -> None:
     columns = ("All", "referenced", "safe to delete", "other")
     by_use = {row["Last used"]: [row[column] for column in columns] for row in parsed_page.rows("last-use")}
     assert by_use == {
-        "in the last 7 days": ["1", "1", "0", "0"],
+        "in the last 7 days": ["2", "1", "0", "1"],
         "8 to 30 days ago": ["0", "0", "0", "0"],
         "31 to 90 days ago": ["0", "0", "0", "0"],
         "over 90 days ago": ["1", "1", "0", "0"],
@@ -198,3 +199,18 @@ def test_page_with_filters_shows_them_and_all_denials() -> None:
         " 1 legacy Secret with a token that never expires."
     )
     assert {f"{denied} {scope}", "No findings match the filters."} <= set(parsed_page.texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("crm.example.com-token", ["crm.", "example.", "com-token"]),
+        ("spec.containers[0].env[1]", ["spec.", "containers", "[0].", "env", "[1]"]),
+        ("//iam.example.com/projects/1/pools", ["//iam.", "example.", "com/", "projects/", "1/", "pools"]),
+        ("pr-1000-preview in a/b (2 pods)", ["pr-", "1000-preview in a/", "b (2 pods)"]),
+        ("none since 2025-01-15, 10.0.0.1:6443", ["none since 2025-01-15, 10.0.0.1:6443"]),
+        ("x" * 50, ["x" * 24, "x" * 24, "xx"]),
+    ],
+)
+def test_text_has_pieces_between_which_a_line_may_end(text, expected) -> None:
+    assert pieces(text) == expected

@@ -3,6 +3,7 @@
 The template escapes every text; names from the cluster are made `plain` before.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -26,6 +27,11 @@ class Segment(NamedTuple):
 
 
 Bar = tuple[Segment, ...]
+_MARK = "\n"
+"""Where a line may end; `plain` leaves none in a text."""
+_PLACES = re.compile(r"(?<=[._:@])(?=[A-Za-z])|(?<=[^/\s]/)(?=\w)|(?<=[A-Za-z]-)(?=\d)|(?<=\w)(?=[\[(])")
+"""After a dot, a slash or a hyphen, and before a bracket; not in a number, an address or a date."""
+_LONG_WORD = re.compile(r"\w{24}(?=\w)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,11 @@ def number(value: int, simulated: int | None = None) -> Cell:
 def name(text: str) -> Cell:
     """Return a cell with text from the cluster."""
     return Cell(plain(text))
+
+
+def pieces(text: str) -> list[str]:
+    """Return the pieces of a text between which a line may end: in names, paths and URLs, and in very long words."""
+    return _LONG_WORD.sub(rf"\g<0>{_MARK}", _PLACES.sub(_MARK, text)).split(_MARK)
 
 
 def shaded(cell: Cell, most: int) -> Cell:
