@@ -259,6 +259,13 @@ def test_image_pull_secrets_are_removed_and_named(run, tmp_path) -> None:
     assert "What your program gets instead" not in text
 
 
+def test_migrate_reads_pull_secrets_of_another_form(run) -> None:
+    rollout = web()
+    rollout |= {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+    rollout["spec"]["template"]["spec"]["imagePullSecrets"] = ["registry"]
+    assert run(OLD, rollout).stdout.startswith("shop: 1 workload to change: ")
+
+
 def test_patch_has_file_modes_in_octal(run, tmp_path) -> None:
     found = web(
         container={"name": "main", "volumeMounts": [{"name": "t", "mountPath": "/etc/token", "subPath": "token"}]}

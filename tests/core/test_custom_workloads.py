@@ -56,6 +56,14 @@ def test_template_of_well_known_kind_is_patched_in_place(kind, pointer) -> None:
     assert patched == json.loads(json.dumps(obj).replace("86400", "3600"))
 
 
+@pytest.mark.parametrize("pulls", ["registry", ["registry"], {"name": "registry"}, [{"name": 1}]], ids=str)
+@pytest.mark.parametrize("kind", [("argoproj.io", "Rollout"), ("apps", "Deployment")], ids=lambda kind: kind[1])
+def test_template_is_readable_whatever_its_pull_secrets_are(kind, pulls) -> None:
+    template = {"spec": {**READS_LEGACY["spec"], "imagePullSecrets": pulls}}
+    [finding] = checked(kind, custom(kind, "/spec/template", template)).findings
+    assert finding.rule == "legacy-token-reference"
+
+
 def test_kind_of_policy_is_evaluated_and_without_policy_not() -> None:
     runner = custom(("example.com", "Runner"), RUNNER[0]["template"], READS_LEGACY)
     decision = checked(("example.com", "Runner"), runner, RUNNER)

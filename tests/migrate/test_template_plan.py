@@ -72,6 +72,11 @@ def test_image_pull_secret_is_removed() -> None:
     assert (plan.manual, plan.adds_tokens) == ((), False)
 
 
+@pytest.mark.parametrize("pulls", ["app-token", ["app-token", None], {"name": "app-token"}, [{"name": ["a"]}]], ids=str)
+def test_pull_secrets_of_another_form_are_left_alone(pulls) -> None:
+    assert plan_of(imagePullSecrets=pulls).edits == ()
+
+
 def test_variable_with_the_token_becomes_the_path_of_a_file() -> None:
     plan = plan_of({"env": [{"name": "TOKEN_FILE", "value": "mine"}, reads(), reads(name="OTHER")]})
     file = "/var/run/secrets/tokens/api-token/token"

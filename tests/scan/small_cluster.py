@@ -4,12 +4,22 @@ import datetime as dt
 import json
 from typing import Any
 
+import msgspec
+
 from tests.policies import HEAD
-from webhook.core.k8s_types import CronJob, Workload, decoder
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Policy
-from webhook.core.token_objects import CSIDriver, ServiceAccount
-from webhook.scan.api_types import Job, LegacyTokenSecret, LivePod, ReplicaSet, RollingWorkload
+from webhook.core.token_objects import CSIDriver
+from webhook.scan.api_types import (
+    Job,
+    LegacyTokenSecret,
+    LivePod,
+    ReplicaSet,
+    RollingWorkload,
+    ScannedAccount,
+    ScannedCronJob,
+    TemplateOwner,
+)
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.options import ScanOptions
 from webhook.scan.owners import OwnerKey, TemplateRevision
@@ -31,7 +41,7 @@ def policy(text: str = "") -> Policy:
 
 
 def read(kind: type, what: Object) -> Any:
-    return decoder(kind).decode(json.dumps(what))
+    return msgspec.json.decode(json.dumps(what), type=kind)
 
 
 def meta(name: str, **more: Any) -> Object:
@@ -77,8 +87,8 @@ def secret(name: str, created: str = "2026-01-01T00:00:00Z", account: str = "app
     })  # fmt: skip
 
 
-def account(name: str, **more: Any) -> ServiceAccount:
-    return read(ServiceAccount, {"metadata": meta(name), **more})
+def account(name: str, **more: Any) -> ScannedAccount:
+    return read(ScannedAccount, {"metadata": meta(name), **more})
 
 
 def csi_driver(name: str, *requests: Object) -> CSIDriver:
@@ -100,7 +110,7 @@ def binding(*subjects: Object, to: str = "ClusterRole/viewer", **metadata: Any) 
 class Small:
     """A cluster that is put together piece by piece and then scanned."""
 
-    def __init__(self, *secrets: LegacyTokenSecret, accounts: tuple[ServiceAccount, ...] = ()) -> None:
+    def __init__(self, *secrets: LegacyTokenSecret, accounts: tuple[ScannedAccount, ...] = ()) -> None:
         self.snapshot = ClusterSnapshot(
             namespaces={"shop": frozenset()}, secrets=list(secrets), accounts=list(accounts)
         )
@@ -111,7 +121,9 @@ class Small:
     def deployment(self, name: str, template: Object, replicas: int = 1, **more: Any) -> "Small":
         """Add a Deployment and the ReplicaSet that it has made; `more` is what its template has besides its spec."""
         made = {"template": {"spec": template, **more}}
-        self._makers.append((("apps", "Deployment"), read(Workload, {"metadata": meta(name), "spec": made}), False))
+        self._makers.append(
+            (("apps", "Deployment"), read(TemplateOwner, {"metadata": meta(name), "spec": made}), False)
+        )
         owned = {"metadata": meta(f"{name}-1", **of("Deployment", name)), "spec": {**made, "replicas": replicas}}
         self._makers.append((("apps", "ReplicaSet"), read(ReplicaSet, owned), True))
         return self
@@ -124,7 +136,7 @@ class Small:
 
     def cron_job(self, name: str, template: Object) -> "Small":
         job = {"spec": {"template": {"spec": template}}}
-        found = read(CronJob, {"metadata": meta(name), "spec": {"jobTemplate": job}})
+        found = read(ScannedCronJob, {"metadata": meta(name), "spec": {"jobTemplate": job}})
         self._makers.append((("batch", "CronJob"), found, False))
         owned = read(Job, {"metadata": meta(f"{name}-1", **of("CronJob", name, "batch")), **job})
         self._makers.append((("batch", "Job"), owned, True))

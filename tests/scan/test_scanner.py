@@ -172,6 +172,13 @@ def test_image_pull_secrets_are_named_and_no_references() -> None:
     assert line.startswith("named by imagePullSecrets of Deployment/web, ServiceAccount/app, without effect: ")
 
 
+@pytest.mark.parametrize("pulls", ["old", ["old"], {"name": "old"}, [{"name": 1}, {}, None]], ids=str)
+def test_image_pull_secrets_of_another_form_are_ignored(pulls) -> None:
+    small = Small(secret("old")).deployment("web", spec(imagePullSecrets=pulls))
+    [found] = small.scan().legacy_secrets
+    assert found.image_pulls == ()
+
+
 LONG = "2026-10-25"  # thirty days before now
 
 

@@ -22,10 +22,10 @@ from webhook.cluster.permission_reader import REFUSED, read_permissions
 from webhook.cluster.transport import NOT_FOUND, ApiError, Transport
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.custom_workloads import WELL_KNOWN, read_custom_workload
-from webhook.core.k8s_types import CronJob, ObjectMeta, Workload
+from webhook.core.k8s_types import ObjectMeta
 from webhook.core.policy.configmap import KEY
 from webhook.core.selectors import labels
-from webhook.core.token_objects import LEGACY_TOKEN_TYPE, CSIDriver, ServiceAccount
+from webhook.core.token_objects import LEGACY_TOKEN_TYPE, CSIDriver
 from webhook.core.webhook_namespaces import WebhookScopes
 from webhook.scan.api_types import (
     LAST_USED,
@@ -37,6 +37,10 @@ from webhook.scan.api_types import (
     LivePod,
     ReplicaSet,
     RollingWorkload,
+    ScannedAccount,
+    ScannedCronJob,
+    ScannedPod,
+    TemplateOwner,
 )
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.legacy_secrets import parse_day
@@ -57,7 +61,7 @@ USED_TOKENS = Resource(
     label_selector=LAST_USED,
 )  # fmt: skip
 """Secrets of another type that contain a legacy token: the API server labels them when it is used."""
-ACCOUNTS = Resource("serviceaccounts", "/api/v1/serviceaccounts", ServiceAccount)
+ACCOUNTS = Resource("serviceaccounts", "/api/v1/serviceaccounts", ScannedAccount)
 CSI_DRIVERS = Resource("csidrivers", "/apis/storage.k8s.io/v1/csidrivers", CSIDriver)
 PODS = Resource("pods", "/api/v1/pods", LivePod)
 
@@ -81,12 +85,12 @@ class _WorkloadKind(NamedTuple):
 
 
 WORKLOAD_KINDS = (
-    _WorkloadKind("apps", "Deployment", Workload, creates_pods=False),
+    _WorkloadKind("apps", "Deployment", TemplateOwner, creates_pods=False),
     _WorkloadKind("apps", "ReplicaSet", ReplicaSet, creates_pods=True),
     _WorkloadKind("apps", "StatefulSet", RollingWorkload, creates_pods=True),
     _WorkloadKind("apps", "DaemonSet", RollingWorkload, creates_pods=True),
     _WorkloadKind("", "ReplicationController", ReplicaSet, creates_pods=True),
-    _WorkloadKind("batch", "CronJob", CronJob, creates_pods=False),
+    _WorkloadKind("batch", "CronJob", ScannedCronJob, creates_pods=False),
     _WorkloadKind("batch", "Job", Job, creates_pods=True),
 )
 
@@ -200,7 +204,7 @@ class ScanReader:
         for kind in kinds:
             for raw in self._list(kind.resource, missing, affects_decisions=True, may_name_secrets=True):
                 try:
-                    found = read_custom_workload(raw, kind.pointers)
+                    found = read_custom_workload(raw, kind.pointers, ScannedPod)
                 except (msgspec.DecodeError, RecursionError):
                     continue  # its controller cannot create a pod from such a template either
                 meta = found.metadata
@@ -326,7 +330,7 @@ def _hint(resource: Resource[Any]) -> str:
     return f"kubectl auth can-i list {name} {where}; {grant}"
 
 
-def _reduced(account: ServiceAccount) -> ServiceAccount:
+def _reduced(account: ScannedAccount) -> ScannedAccount:
     """Return an account with only the metadata that is needed, to save memory."""
     meta = account.metadata
     return replace(account, given_metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid))

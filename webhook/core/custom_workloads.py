@@ -53,14 +53,16 @@ A policy's `workloads` take precedence, so that a kind added here never invalida
 """
 
 
-def read_custom_workload(raw: bytes | msgspec.Raw, pointers: Pointers) -> CustomWorkload:
-    """Return the object with the first of its pod templates that exists.
+def read_custom_workload(
+    raw: bytes | msgspec.Raw, pointers: Pointers, template_type: type[Pod] = Pod
+) -> CustomWorkload:
+    """Return the object with the first of its pod templates that exists, decoded as `template_type`.
 
     Raises `msgspec.DecodeError` if the object or its template has another form.
     """
     obj = ObjectWithMeta()
     for pointer in pointers:
-        decoder, depth = _decoder(pointer)
+        decoder, depth = _decoder(pointer, template_type)
         obj = value = decoder.decode(raw)
         for _ in range(depth):
             value = value and value.below
@@ -70,10 +72,10 @@ def read_custom_workload(raw: bytes | msgspec.Raw, pointers: Pointers) -> Custom
 
 
 @lru_cache(maxsize=256)
-def _decoder(pointer: str) -> tuple[msgspec.json.Decoder[Any], int]:
+def _decoder(pointer: str, template_type: type[Pod]) -> tuple[msgspec.json.Decoder[Any], int]:
     """Return a decoder of objects down to what a pointer names, and how many levels below the object that is."""
     tokens = [unescape(token) for token in pointer.split("/")[1:]]
-    kind: type[Object] = Pod
+    kind: type[Object] = template_type
     for number, token in enumerate(reversed(tokens), 1):
         base = ObjectWithMeta if number == len(tokens) else Object
         field = ("below", kind | None, msgspec.field(default=None, name=token))

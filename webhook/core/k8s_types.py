@@ -7,8 +7,6 @@ Every field may be null or absent, and so may a label's or annotation's value: a
 server.
 """
 
-from typing import Any
-
 import msgspec
 
 
@@ -146,7 +144,6 @@ class PodSpec(Object, frozen=True):
     termination_grace_period_seconds: int | None = None
     os: PodOS | None = None
     node_selector: NodeSelector | None = None
-    image_pull_secrets: list[LocalObjectReference] | None = None
 
     @property
     def for_windows(self) -> bool:
@@ -261,8 +258,3 @@ class Namespace(ObjectWithMeta, frozen=True):
 
 
 AnyWorkload = Workload | CronJob | CustomWorkload
-
-
-def decoder(kind: type[Object]) -> "msgspec.json.Decoder[Any]":
-    """Return a decoder of JSON bytes into `kind`."""
-    return msgspec.json.Decoder(kind)

@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.json import Decoder
 
 from webhook.core.custom_workloads import WELL_KNOWN, GroupKind, read_custom_workload
 from webhook.core.formatting import FastStrEnum
-from webhook.core.k8s_types import CronJob, Pod, Workload, decoder
+from webhook.core.k8s_types import CronJob, Pod, Workload
 from webhook.core.policy.configmap import PolicyConfigMap
 from webhook.core.secret_content import read_secret
 from webhook.core.token_objects import CSIDriver, ServiceAccount, TokenRequest
@@ -62,31 +63,31 @@ def _reader(decode: Callable[[Json], Any]) -> Read:
 
 _CREATE = frozenset({"CREATE"})
 _WRITE = frozenset({"CREATE", "UPDATE"})
-_read_pod = _reader(decoder(Pod).decode)
-_WORKLOAD = Kind(Subject.TEMPLATE, _WRITE, _reader(decoder(Workload).decode), "/spec/template")
+_read_pod = _reader(Decoder(Pod).decode)
+_WORKLOAD = Kind(Subject.TEMPLATE, _WRITE, _reader(Decoder(Workload).decode), "/spec/template")
 
 EPHEMERAL_CONTAINERS = Kind(Subject.EPHEMERAL_CONTAINERS, frozenset({"UPDATE"}), _read_pod, needs_old_object=True)
 """A pod, in a review of its subresource `ephemeralcontainers`."""
 
 KINDS: Mapping[GroupKind, Kind] = {
-    ("", "ConfigMap"): Kind(Subject.POLICY, _WRITE, _reader(decoder(PolicyConfigMap).decode), needs_old_object=True),
+    ("", "ConfigMap"): Kind(Subject.POLICY, _WRITE, _reader(Decoder(PolicyConfigMap).decode), needs_old_object=True),
     ("", "Pod"): Kind(Subject.POD, _CREATE, _read_pod),
     ("", "Secret"): Kind(Subject.SECRET, _WRITE, read_secret, needs_old_object=True),
-    ("", "ServiceAccount"): Kind(Subject.SERVICE_ACCOUNT, _WRITE, _reader(decoder(ServiceAccount).decode)),
+    ("", "ServiceAccount"): Kind(Subject.SERVICE_ACCOUNT, _WRITE, _reader(Decoder(ServiceAccount).decode)),
     ("", "ReplicationController"): _WORKLOAD,
     ("apps", "DaemonSet"): _WORKLOAD,
     ("apps", "Deployment"): _WORKLOAD,
     ("apps", "ReplicaSet"): _WORKLOAD,
     ("apps", "StatefulSet"): _WORKLOAD,
     ("authentication.k8s.io", "TokenRequest"): Kind(
-        Subject.TOKEN_REQUEST, _CREATE, _reader(decoder(TokenRequest).decode)
+        Subject.TOKEN_REQUEST, _CREATE, _reader(Decoder(TokenRequest).decode)
     ),
     ("batch", "CronJob"): Kind(
-        Subject.TEMPLATE, _WRITE, _reader(decoder(CronJob).decode), "/spec/jobTemplate/spec/template"
+        Subject.TEMPLATE, _WRITE, _reader(Decoder(CronJob).decode), "/spec/jobTemplate/spec/template"
     ),
     ("batch", "Job"): _WORKLOAD,
     # in `check` and `scan` alone: it is not sent to the webhook
-    ("storage.k8s.io", "CSIDriver"): Kind(Subject.CSI_DRIVER, _WRITE, _reader(decoder(CSIDriver).decode)),
+    ("storage.k8s.io", "CSIDriver"): Kind(Subject.CSI_DRIVER, _WRITE, _reader(Decoder(CSIDriver).decode)),
 }
 """The kinds of Kubernetes, by API group and kind; every version of them has the fields that are read."""
 

@@ -14,7 +14,7 @@ import msgspec
 from webhook.core.cluster_state import ClusterState
 from webhook.core.documents.document import DocumentError
 from webhook.core.documents.stream import Document, decode_text, documents, split
-from webhook.core.k8s_types import Namespace, Object, decoder
+from webhook.core.k8s_types import Namespace, Object
 from webhook.core.selectors import Labels, labels
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, Secret, ServiceAccount
 
@@ -31,7 +31,7 @@ _MAX_NESTED_LISTS = 5
 _NO_STATE = ClusterState()
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE: dict[tuple[str, str], Any] = {
-    ("", kind.__name__): decoder(kind).decode for kind in (Namespace, Secret, ServiceAccount)
+    ("", kind.__name__): msgspec.json.Decoder(kind).decode for kind in (Namespace, Secret, ServiceAccount)
 }
 _KEYS = ("apiVersion", "kind")
 _BLOCK_KEYS = [re.compile(rf"^[\"']?{key}[\"']?[ \t]*:", re.MULTILINE) for key in _KEYS]

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from webhook.core.k8s_types import Object, ObjectMeta, decoder
+from webhook.core.k8s_types import Object, ObjectMeta
 from webhook.core.legacy_token import LegacyToken, read_legacy_token
 from webhook.core.token_objects import Secret
 
@@ -55,7 +55,7 @@ class _SecretWithContent(Object, frozen=True):
     string_data: _TokenKey | None = None
 
 
-_decode_secret = decoder(_SecretWithContent).decode
+_decode_secret = msgspec.json.Decoder(_SecretWithContent).decode
 _decode_any = msgspec.json.Decoder(Any).decode
 
 

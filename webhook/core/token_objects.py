@@ -32,10 +32,9 @@ class Secret(ObjectWithMeta, frozen=True):
 
 
 class ServiceAccount(ObjectWithMeta, frozen=True):
-    """A ServiceAccount; `secrets` are those that its pods may use, `image_pull_secrets` pull their images."""
+    """A ServiceAccount; `secrets` are those that its pods may use."""
 
     secrets: list[LocalObjectReference] | None = None
-    image_pull_secrets: list[LocalObjectReference] | None = None
     automount_service_account_token: bool | None = None
 
 

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport, ManifestEvaluation
 from webhook.core.admission_request import manifest_request
+from webhook.core.custom_workloads import read_custom_workload
 from webhook.core.k8s_types import ObjectMeta, Pod
 from webhook.core.kinds import Subject
 from webhook.core.manifests import cluster_of
 from webhook.core.policy.model import Policy
-from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, ServiceAccount
+from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
 from webhook.migrate.plan import ReadObject
-from webhook.scan.api_types import TRACKED_SINCE, TRACKING, LegacyTokenSecret
+from webhook.scan.api_types import TRACKED_SINCE, TRACKING, LegacyTokenSecret, ScannedAccount, ScannedPod, pull_secrets
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.legacy_secrets import parse_day
 from webhook.scan.options import ScanOptions
@@ -66,19 +67,19 @@ def scan_manifests(
     snapshot.given_audiences = api_audiences
     workloads: dict[OwnerKey, ManifestEvaluation] = {}
     templates: dict[OwnerKey, Pod] = {}
-    accounts: dict[OwnerKey, ServiceAccount] = {}
+    accounts: dict[OwnerKey, ScannedAccount] = {}
     problems: list[InputProblem] = []
     for evaluation in checked.evaluations:
         found = _object(evaluation, options.policy)
         key = OwnerKey(evaluation.namespace, *evaluation.manifest.group_kind, evaluation.manifest.name)
-        if isinstance(found, ServiceAccount):
+        if isinstance(found, ScannedAccount):
             accounts[key] = _merged(key, found, accounts.get(key))
-        elif (template := found if isinstance(found, Pod) else getattr(found, "template", None)) is None:
+        elif found is None:
             continue
         elif key not in workloads:
             workloads[key] = evaluation
-            templates[key] = template
-        elif template != templates[key]:
+            templates[key] = found
+        elif found != templates[key]:
             problems.append(_differs(evaluation, workloads[key]))
     snapshot.accounts += accounts.values()
     scanner = Scanner(options, snapshot)
@@ -92,14 +93,15 @@ def scan_manifests(
     return ScannedManifests(scanner.report(), snapshot, read, tuple(problems))
 
 
-def _merged(key: OwnerKey, account: ServiceAccount, other: ServiceAccount | None) -> ServiceAccount:
+def _merged(key: OwnerKey, account: ScannedAccount, other: ScannedAccount | None) -> ScannedAccount:
     """Return an account with the Secrets that any manifest of it lists, each once."""
     found = [account] if other is None else [other, account]
+    pulled = (secret for manifest in found for secret in pull_secrets(manifest.image_pull_secrets))
     return replace(
         account,
         given_metadata=ObjectMeta(name=key.name, namespace=key.namespace),
         secrets=[*dict.fromkeys(entry for manifest in found for entry in manifest.secrets or ())],
-        image_pull_secrets=[*dict.fromkeys(entry for manifest in found for entry in manifest.image_pull_secrets or ())],
+        image_pull_secrets=[{"name": secret} for secret in dict.fromkeys(pulled)],
     )
 
 
@@ -163,12 +165,16 @@ def _tracked_since(raw: bytes) -> dt.date | None:
     return parse_day((data or {}).get(TRACKED_SINCE))
 
 
-def _object(evaluation: ManifestEvaluation, policy: Policy) -> object:
-    """Return the decoded object, None if it is of no kind that can refer to a legacy Secret."""
+def _object(evaluation: ManifestEvaluation, policy: Policy) -> Pod | ScannedAccount | None:
+    """Return the account or the pod template, None if there is none or it cannot be read."""
     if evaluation.subject not in _OBJECTS:
         return None
     manifest = evaluation.manifest
     request = manifest_request(
         manifest.group_kind, manifest.raw, namespace=evaluation.namespace, workloads=policy.workloads
     )
-    return request.object
+    if request.problem:
+        return None
+    if request.subject is Subject.SERVICE_ACCOUNT:
+        return msgspec.json.decode(manifest.raw, type=ScannedAccount)
+    return read_custom_workload(manifest.raw, (request.template_pointer,), ScannedPod).given_template

@@ -9,6 +9,7 @@ from webhook.core.pod_context import PodContext
 from webhook.migrate.plan_builder import Json, PlanBuilder, TemplatePlan
 from webhook.migrate.variables import plan_variables
 from webhook.migrate.volumes import plan_volumes
+from webhook.scan.api_types import pull_secrets
 
 
 def plan_template(context: PodContext, template: Json, prefix: str = "") -> TemplatePlan:
@@ -20,8 +21,7 @@ def plan_template(context: PodContext, template: Json, prefix: str = "") -> Temp
             plan_variables(builder, ref)
     if not prefix:
         return builder.plan()  # the entries of a pod without effect may be its account's, and it would be created again
-    for number, entry in enumerate(builder.raw("/spec/imagePullSecrets") or ()):
-        name = str((entry or {}).get("name"))
+    for number, name in enumerate(pull_secrets(builder.raw("/spec/imagePullSecrets"))):
         if name in context.legacy_tokens:
             pointer = f"/spec/imagePullSecrets/{number}"
             builder.edits.append(Remove(pointer))

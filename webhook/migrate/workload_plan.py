@@ -11,12 +11,12 @@ from msgspec import Struct
 from webhook.core.admission_request import manifest_request
 from webhook.core.custom_workloads import GroupKind
 from webhook.core.json_patch import Edit, Put, Remove, prefix_edits
-from webhook.core.k8s_types import LocalObjectReference, Pod
+from webhook.core.k8s_types import Pod
 from webhook.core.kinds import KINDS
-from webhook.core.token_objects import ServiceAccount
 from webhook.migrate.patches import json_patch, strategic_merge_patch
 from webhook.migrate.plan_builder import Json, TemplatePlan, value_at
 from webhook.migrate.template_plan import plan_template
+from webhook.scan.api_types import ScannedAccount, pull_secrets
 from webhook.scan.evaluator import PolicyEvaluator
 from webhook.scan.report import ScannedWorkload, object_title
 
@@ -140,12 +140,12 @@ def plan_workload(
     )
 
 
-def plan_account(account: ServiceAccount, legacy: Mapping[str, str]) -> AccountMigration | None:
+def plan_account(account: ScannedAccount, legacy: Mapping[str, str]) -> AccountMigration | None:
     """Return what has to change in an account, None if it lists no legacy Secret."""
     meta = account.metadata
-    listed, pulled = account.secrets or (), account.image_pull_secrets or ()
+    listed, pulled = account.secrets or (), pull_secrets(account.image_pull_secrets)
     edits: list[Edit] = [Remove(f"/secrets/{number}") for number, entry in enumerate(listed) if entry.name in legacy]
-    remaining = [{"name": entry.name} for entry in pulled if entry.name not in legacy]
+    remaining = [{"name": secret} for secret in pulled if secret not in legacy]
     if len(remaining) < len(pulled):
         edits.append(Put("/imagePullSecrets", remaining, replaces=True) if remaining else Remove("/imagePullSecrets"))
     if not edits:
@@ -154,11 +154,13 @@ def plan_account(account: ServiceAccount, legacy: Mapping[str, str]) -> AccountM
     name = meta.name or ""
     document = {**_identity("v1", "ServiceAccount", name), **strategic_merge_patch(original, edits)}
     patch = PatchFile(_file_name("", "ServiceAccount", name), "", "v1", "ServiceAccount", name, document)
-    return AccountMigration(meta.namespace or "", name, _named(listed, legacy), _named(pulled, legacy), patch)
+    return AccountMigration(
+        meta.namespace or "", name, _named((entry.name for entry in listed), legacy), _named(pulled, legacy), patch
+    )
 
 
-def _named(entries: Iterable[LocalObjectReference], legacy: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(entry.name for entry in entries if entry.name and entry.name in legacy)
+def _named(secrets: Iterable[str | None], legacy: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(secret for secret in secrets if secret and secret in legacy)
 
 
 def _seen(workload: ScannedWorkload, named: set[str], *, is_known: bool) -> Iterator[SeenReference]:

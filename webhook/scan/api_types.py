@@ -1,11 +1,22 @@
 """API objects that only a scan reads, with the fields that it reads."""
 
 import datetime as dt
+from typing import Any
 
 import msgspec
 
-from webhook.core.k8s_types import Object, ObjectIdentity, ObjectMeta, Pod, Workload, WorkloadSpec
-from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT
+from webhook.core.k8s_types import (
+    CronJob,
+    CronJobSpec,
+    Object,
+    ObjectIdentity,
+    ObjectMeta,
+    Pod,
+    PodSpec,
+    Workload,
+    WorkloadSpec,
+)
+from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT, ServiceAccount
 
 LAST_USED = "kubernetes.io/legacy-token-last-used"
 TRACKING = ("kube-system", "kube-apiserver-legacy-service-account-token-tracking")
@@ -53,11 +64,56 @@ class LegacyTokenSecret(Object, frozen=True):
         return self.metadata.annotations.account or ""
 
 
-class _ReplicaSetSpec(WorkloadSpec, frozen=True):
+def pull_secrets(entries: Any) -> tuple[str, ...]:
+    """Return the names in `imagePullSecrets`, empty for an entry of another form: custom kinds may have any."""
+    found = entries if isinstance(entries, list) else ()
+    names = (entry.get("name") if isinstance(entry, dict) else None for entry in found)
+    return tuple(name if isinstance(name, str) else "" for name in names)
+
+
+class ScannedAccount(ServiceAccount, frozen=True):
+    """A ServiceAccount, with the Secrets that pull the images of its pods."""
+
+    image_pull_secrets: Any = None
+
+
+class ScannedPodSpec(PodSpec, frozen=True):
+    """The spec of a pod, with the Secrets that pull its images."""
+
+    image_pull_secrets: Any = None
+
+
+class ScannedPod(Pod, frozen=True):
+    """A pod, or the template of pods in a workload."""
+
+    given_spec: ScannedPodSpec | None = msgspec.field(default=None, name="spec")
+
+
+class _TemplateSpec(WorkloadSpec, frozen=True):
+    template: ScannedPod | None = None
+
+
+class TemplateOwner(Workload, frozen=True):
+    """A Deployment, and the base of other workloads."""
+
+    spec: _TemplateSpec | None = None
+
+
+class _CronJobSpec(CronJobSpec, frozen=True):
+    job_template: TemplateOwner | None = None
+
+
+class ScannedCronJob(CronJob, frozen=True):
+    """A CronJob."""
+
+    spec: _CronJobSpec | None = None
+
+
+class _ReplicaSetSpec(_TemplateSpec, frozen=True):
     replicas: int | None = None
 
 
-class ReplicaSet(Workload, frozen=True):
+class ReplicaSet(TemplateOwner, frozen=True):
     """A ReplicaSet or a ReplicationController; most of a Deployment's are old and have no pods."""
 
     spec: _ReplicaSetSpec | None = None
@@ -76,7 +132,7 @@ class _PodMeta(ObjectMeta, frozen=True):
     creation_timestamp: dt.datetime | None = None
 
 
-class LivePod(Pod, frozen=True):
+class LivePod(ScannedPod, frozen=True):
     """A pod with its phase, and when it was created."""
 
     given_metadata: _PodMeta | None = msgspec.field(default=None, name="metadata")
@@ -102,7 +158,7 @@ class _JobStatus(Object, frozen=True):
     conditions: list[_Condition] | None = None
 
 
-class Job(Workload, frozen=True):
+class Job(TemplateOwner, frozen=True):
     """A Job."""
 
     status: _JobStatus | None = None
@@ -118,7 +174,7 @@ class _RollingStatus(Object, frozen=True):
     update_revision: str | None = None
 
 
-class RollingWorkload(Workload, frozen=True):
+class RollingWorkload(TemplateOwner, frozen=True):
     """A StatefulSet or a DaemonSet: pods of an older template run until it replaces them."""
 
     status: _RollingStatus | None = None

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, FALLBACK_API_AUDIENCES, ClusterState
 from webhook.core.selectors import Labels
-from webhook.core.token_objects import CSIDriver, ServiceAccount
-from webhook.scan.api_types import LegacyTokenSecret
+from webhook.core.token_objects import CSIDriver
+from webhook.scan.api_types import LegacyTokenSecret, ScannedAccount
 from webhook.scan.options import ApiAudiences, AudienceSource
 from webhook.scan.pod_admission import AdmissionHistory
 from webhook.scan.rbac import Grant, Permissions
@@ -28,7 +28,7 @@ class ClusterSnapshot:
     secrets: list[LegacyTokenSecret] = field(default_factory=list)
     secrets_read: bool = True
     used_copies: list[LegacyTokenSecret] = field(default_factory=list)
-    accounts: list[ServiceAccount] = field(default_factory=list)
+    accounts: list[ScannedAccount] = field(default_factory=list)
     csi_drivers: list[CSIDriver] = field(default_factory=list)
     permissions: Permissions | None = field(default_factory=Permissions)
     tracked_since: dt.date | None = None

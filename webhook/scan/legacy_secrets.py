@@ -2,12 +2,13 @@
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from webhook.core.k8s_types import LocalObjectReference, ObjectMeta, Pod
+from webhook.core.k8s_types import ObjectMeta, Pod
 from webhook.core.legacy_token import LegacyToken
 from webhook.core.secret_content import ReviewedSecret
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE
-from webhook.scan.api_types import LegacyTokenSecret
+from webhook.scan.api_types import LegacyTokenSecret, ScannedPodSpec, pull_secrets
 from webhook.scan.cluster_snapshot import ClusterSnapshot
 from webhook.scan.owners import OwnerKey
 from webhook.scan.report import LegacySecret, Reference, ScannedWorkload
@@ -71,19 +72,18 @@ class ImagePulls:
 
     def add(self, owner: OwnerKey, pod: Pod, names: Iterable[str] = ()) -> None:
         """Add those of a workload's template, or of its running pods with these names."""
-        self._add(owner, pod.spec.image_pull_secrets, "spec.imagePullSecrets", names)
+        if isinstance(pod.given_spec, ScannedPodSpec):
+            self._add(owner, pod.given_spec.image_pull_secrets, "spec.imagePullSecrets", names)
 
     def references(self) -> References:
         """Return the entries by the Secret's namespace and name."""
         return self._uses.references()
 
-    def _add(
-        self, owner: OwnerKey, entries: Iterable[LocalObjectReference] | None, path: str, names: Iterable[str]
-    ) -> None:
-        for number, entry in enumerate(entries or ()):
-            if entry.name and (owner.namespace, entry.name) in self._legacy:
+    def _add(self, owner: OwnerKey, entries: Any, path: str, names: Iterable[str]) -> None:
+        for number, secret in enumerate(pull_secrets(entries)):
+            if (owner.namespace, secret) in self._legacy:
                 place = owner.group, owner.kind, owner.name, f"{path}[{number}]"
-                self._uses.add(owner.namespace, entry.name, place, names)
+                self._uses.add(owner.namespace, secret, place, names)
 
 
 class LegacySecretAnalyzer:
