@@ -392,6 +392,44 @@ def test_read_policy_reads_every_key_of_the_contract() -> None:
     assert policy.sha256 == hashlib.sha256(DESIGN.encode()).hexdigest()
 
 
+EXEMPT_UNTIL = "exemptions: [{{rules: [inject], reason: r, until: {}}}]"
+
+
+@pytest.mark.parametrize(
+    ("written", "until"),
+    [
+        ("2027-03-31", dt.date(2027, 3, 31)),
+        ("'2027-3-1'", dt.date(2027, 3, 1)),
+        ("2028-02-29", dt.date(2028, 2, 29)),
+        ("0001-01-01", dt.date(1, 1, 1)),
+        ("9999-12-31", dt.date(9999, 12, 31)),
+        ("never", None),
+    ],
+)
+def test_read_policy_reads_the_end_of_an_exemption(written, until) -> None:
+    [exemption] = sound(HEAD + EXEMPT_UNTIL.format(written)).exemptions
+    assert exemption.until == until
+
+
+@pytest.mark.parametrize("written", ["2027-02-29", "2027-13-01", "2027-00-10", "2027-04-31", "2027-1-0", "0000-01-01"])
+def test_read_policy_rejects_a_day_that_does_not_exist(written) -> None:
+    [error] = mistakes(HEAD + EXEMPT_UNTIL.format(f"'{written}'"))
+    assert error == f'line 3: exemptions[0].until: "{written}" is not a date'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "27-03-31", "12027-03-31", "2027-031-1", "2027-03-001", "2027-03", "2027-03-31-01", "2027/03/31", "20270331",
+        "2027-W13-3", "2027-090", " 2027-03-31", "2027-03-31 ", "2027-03- 1", "+2027-03-31", "-2027-03-31",
+        "2_27-03-31", "\\uff12027-03-31", "2027-03-31T00:00:00Z", "2027-03-31\\n", "Never", "tomorrow",
+    ],
+)  # fmt: skip
+def test_read_policy_rejects_a_date_of_another_form(written) -> None:
+    [error] = mistakes(HEAD + EXEMPT_UNTIL.format(f'"{written}"'))
+    assert error.startswith("line 3: exemptions[0].until: must be a date such as 2027-03-31, or never, not ")
+
+
 @pytest.mark.parametrize("written", ["off", "'off'", "false", "Off", "OFF"])
 def test_read_policy_off_is_an_action_in_any_spelling(written: str) -> None:
     assert sound(HEAD + f"rules: {{token-subpath: {written}}}").rules["token-subpath"] is Action.OFF

@@ -223,7 +223,7 @@ def _exemption(settings: ExemptionSettings, path: Path, errors: ErrorCollector) 
     until: dt.date | None = None
     if settings.until not in ("", "never"):
         try:
-            until = dt.datetime.strptime(settings.until, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
+            until = dt.date(*map(int, settings.until.split("-")))  # three numbers; strptime takes ten times as long
         except ValueError:
             errors.add((*path, "until"), f"{quote(settings.until)} is not a date")
     return Exemption(

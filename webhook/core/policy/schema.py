@@ -240,7 +240,7 @@ class ExemptionSettings(Section, kw_only=True):
     until: Annotated[
         str,
         _about("Last day (UTC) on which the exemption is valid, or never."),
-        _text("a date such as 2027-03-31, or never", r"(never|\d{4}-\d{1,2}-\d{1,2})"),
+        _text("a date such as 2027-03-31, or never", r"(never|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2})"),
     ]
 
 
