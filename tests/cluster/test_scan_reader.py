@@ -423,12 +423,42 @@ def test_history_is_read_from_webhook_and_policy() -> None:
     )
 
 
-@pytest.mark.parametrize(("clients", "lacks"), [(({"caBundle": "QQ=="},), False), (({"caBundle": "QQ=="}, {}), True)])
-def test_history_says_whether_a_webhook_lacks_its_ca_bundle(clients, lacks) -> None:
-    webhooks = [{"name": "pods.validate.tokenguard.svc", "clientConfig": client} for client in clients]
-    found = [{"metadata": {"name": "tokenguard"}, "webhooks": webhooks}]
-    history = ScanReader(Lists(validatingwebhookconfigurations=found), lambda _: None).snapshot().history
-    assert history.lacks_ca_bundle == lacks
+CALLABLE = {"caBundle": "QQ=="}
+
+
+@pytest.mark.parametrize(
+    ("validating", "mutating", "lacks"),
+    [
+        ((CALLABLE,), (CALLABLE,), False),
+        ((CALLABLE, {}), (CALLABLE,), True),
+        ((CALLABLE,), ({},), True),
+        ((CALLABLE,), None, False),
+        (None, ({},), False),
+    ],
+)
+def test_history_says_whether_a_webhook_lacks_its_ca_bundle(validating, mutating, lacks) -> None:
+    lists = {
+        f"{kind}webhookconfigurations": [
+            {
+                "metadata": {"name": "tokenguard"},
+                "webhooks": [
+                    {"name": f"{number}.svc", "clientConfig": client} for number, client in enumerate(clients)
+                ],
+            }
+        ]
+        for kind, clients in (("validating", validating), ("mutating", mutating))
+        if clients is not None
+    }
+    snapshot = ScanReader(Lists(**lists), lambda _: None).snapshot()
+    assert (snapshot.history.lacks_ca_bundle, snapshot.unread) == (lacks, [])
+
+
+def test_history_without_right_to_the_mutating_webhook_is_known() -> None:
+    validating = [{"metadata": {"name": "tokenguard"}, "webhooks": [{"name": "a.svc", "clientConfig": CALLABLE}]}]
+    lists = Lists(validatingwebhookconfigurations=validating, mutatingwebhookconfigurations=REFUSED)
+    snapshot = ScanReader(lists, lambda _: None).snapshot()
+    assert (snapshot.history.is_known, snapshot.history.lacks_ca_bundle) == (True, False)
+    assert [unread.resource for unread in snapshot.unread] == ["mutatingwebhookconfigurations"]
 
 
 @pytest.mark.parametrize(("found", "is_known"), [([], True), (REFUSED, False)])

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.manifests.rendering import FILES, INSTALLATIONS, render, the
-from webhook.cluster.admission_history import WEBHOOK
+from webhook.cluster.admission_history import MUTATING_WEBHOOK, WEBHOOK
 from webhook.cluster.api_types import NAMESPACES
 from webhook.cluster.permission_reader import BINDINGS
 from webhook.cluster.permission_reader import ROLES as RBAC_ROLES
@@ -21,6 +21,7 @@ READ_BY_SCAN = (
     CSI_DRIVERS,
     PODS,
     WEBHOOK,
+    MUTATING_WEBHOOK,
     *RBAC_ROLES,
     *BINDINGS,
     *(maker.resource for maker in WORKLOAD_KINDS),

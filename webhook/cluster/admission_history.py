@@ -15,11 +15,11 @@ from webhook.cluster.api_types import (
     config_map,
 )
 from webhook.core.manifests import read_manifests
-from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes, names_in_condition
+from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes, names_in_condition, uncallable
 
 _NAME = "tokenguard"
 _SUBJECTS = WebhookScopes._fields
-_PATH = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+_PATH = "/apis/admissionregistration.k8s.io/v1"
 
 
 class _CreatedMetadata(Metadata):
@@ -30,7 +30,7 @@ class _ClientConfig(msgspec.Struct, rename="camel"):
     ca_bundle: str | None = None
 
 
-class _ValidatingWebhook(msgspec.Struct, rename="camel"):
+class _Webhook(msgspec.Struct, rename="camel"):
     name: str = ""
     client_config: _ClientConfig = msgspec.field(default_factory=_ClientConfig)
     namespace_selector: LabelSelector | None = None
@@ -45,16 +45,16 @@ class _ValidatingWebhook(msgspec.Struct, rename="camel"):
         return WebhookScope(requirements, frozenset(names))
 
 
-class ValidatingConfiguration(ApiObject):
-    """The validating webhook configuration."""
+class ScannedConfiguration(ApiObject):
+    """A webhook configuration."""
 
     metadata: _CreatedMetadata = msgspec.field(default_factory=_CreatedMetadata)
-    webhooks: list[_ValidatingWebhook] | None = None
+    webhooks: list[_Webhook] | None = None
 
     @property
     def lacks_ca_bundle(self) -> bool:
-        """Whether a webhook has no `caBundle`, so the API server cannot call it."""
-        return not all(webhook.client_config.ca_bundle for webhook in self.webhooks or ())
+        """Whether the API server cannot call one of its webhooks."""
+        return bool(uncallable({webhook.name: webhook.client_config.ca_bundle for webhook in self.webhooks or ()}))
 
     @property
     def scopes(self) -> WebhookScopes:
@@ -65,14 +65,18 @@ class ValidatingConfiguration(ApiObject):
         )
 
 
-WEBHOOK = Resource("validatingwebhookconfigurations", _PATH, ValidatingConfiguration, f"{BY_NAME}{_NAME}")
+WEBHOOK, MUTATING_WEBHOOK = (
+    Resource(plural, f"{_PATH}/{plural}", ScannedConfiguration, f"{BY_NAME}{_NAME}")
+    for plural in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
+)
+"""The configurations. Without the mutating one, pods are created as their authors wrote them, or denied."""
 
 
 def scopes_in_manifests(data: bytes) -> WebhookScopes | None:
     """Return the scopes of the validating webhook configuration in a file with manifests; None if it is not there."""
     for manifest in read_manifests(data).manifests:
         if (manifest.kind, manifest.name) == ("ValidatingWebhookConfiguration", _NAME):
-            return msgspec.json.decode(manifest.raw, type=ValidatingConfiguration).scopes
+            return msgspec.json.decode(manifest.raw, type=ScannedConfiguration).scopes
     return None
 
 

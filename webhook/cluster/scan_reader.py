@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from webhook.cluster.admission_history import WEBHOOK, policy_object
+from webhook.cluster.admission_history import MUTATING_WEBHOOK, WEBHOOK, policy_object
 from webhook.cluster.api_types import BY_NAME, NAMESPACES, ConfigMap, Resource, config_map
 from webhook.cluster.custom_kinds import CustomKind, find_custom_kinds
 from webhook.cluster.listing import list_objects, read_object
@@ -297,12 +297,15 @@ class ScanReader:
         before = len(self._unread)
         missing = "whether pods were admitted without evaluation, and which namespaces are not evaluated"
         webhook = next(iter([*self._list(WEBHOOK, missing, namespaced=False)]), None)
+        is_known = len(self._unread) == before
+        missing = "whether the API server can call the mutating webhook"
+        mutating = self._list(MUTATING_WEBHOOK, missing, namespaced=False) if webhook else ()
         return AdmissionHistory(
             webhook.metadata.creation_timestamp if webhook else None,
             self._policy_changed,
             webhook.scopes if webhook else WebhookScopes(),
-            is_known=len(self._unread) == before,
-            lacks_ca_bundle=bool(webhook and webhook.lacks_ca_bundle),
+            is_known=is_known,
+            lacks_ca_bundle=any(found.lacks_ca_bundle for found in (*filter(None, [webhook]), *mutating)),
         )
 
     def _read_issuer(self) -> str:

@@ -1,4 +1,4 @@
-"""Which namespaces the webhook configuration excludes: in them nothing is evaluated."""
+"""Which webhooks of a configuration the API server cannot call, and in which namespaces it does not call them."""
 
 import re
 from collections.abc import Mapping
@@ -17,6 +17,11 @@ def names_in_condition(expression: str) -> frozenset[str]:
     """Return the namespaces that a matchCondition of a webhook excludes by name."""
     match = _EXCLUDED.fullmatch(expression)
     return frozenset(filter(None, match[1].split(","))) if match else frozenset()
+
+
+def uncallable(bundles: Mapping[str, str | bytes | None]) -> list[str]:
+    """Return the names of the webhooks without a `caBundle`: the API server cannot call them."""
+    return [name for name, bundle in bundles.items() if not bundle]
 
 
 class Requirement(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from webhook.core.exclusions import SYSTEM_NAMESPACE
 from webhook.core.formatting import counted, listing
-from webhook.core.webhook_namespaces import NAME_LABEL, Requirement, names_in_condition
+from webhook.core.webhook_namespaces import NAME_LABEL, Requirement, names_in_condition, uncallable
 from webhook.status.facts import ClusterFacts, ConfigurationFacts, NotRead, WebhookFacts
 from webhook.status.report import RowState, StatusProblem, StatusRow, build_row, unread_row
 
@@ -68,7 +68,7 @@ def _problems(found: ConfigurationFacts, facts: ClusterFacts) -> Iterator[Status
         yield from _setting_problems(found, webhook, failure_policy, install)
     shipped = [found.webhooks[name] for name in SHIPPED[found.kind] if name in found.webhooks]
     yield from _target_problems(found, shipped, facts)
-    if missing_bundle := [webhook.name for webhook in shipped if not webhook.bundle]:
+    if missing_bundle := uncallable({webhook.name: webhook.bundle for webhook in shipped}):
         text = f"{found}: no caBundle in {names_of(missing_bundle)}"
         yield StatusProblem(text, facts.ca_bundle_fix, depends_on=("replicas", "certificate"))
 
