@@ -190,8 +190,8 @@ findings by rule                reject         patch          warn         audit
 tokens in pods           never expires        1 year   over 1 hour  up to 1 hour
   now                                2             2             0             0
   if recreated                       0             0             0             1
-legacy     3 Secrets: 2 referenced, 1 used, 0 invalid, 1 safe to delete
-           use recorded since 2026-02-01
+legacy     3 Secrets: 2 in use, 0 invalid, 1 safe to delete
+           in use: 2 referenced, 1 used; use recorded since 2026-02-01
 accounts   2 with API tokens: 2 no permissions
 exemptions 4: 1 in use, 1 unused, 1 expired, 1 unknown, 1 expiring soon
 
@@ -256,7 +256,7 @@ def test_summary_shows_finished_pods_and_unread_templates(small_cluster) -> None
     report = small_cluster.scan()
     summary = text(report).partition("\n\n")[0]
     assert "\nscanned    1 namespace, 3 pods of 2 workloads; 1 finished\n" in summary
-    assert "1 used, 0 invalid, 0 safe to delete\n" in summary
+    assert "3 in use, 0 invalid, 0 safe to delete\n           in use: 2 referenced, 1 used; " in summary
     assert "\n           some workloads that may refer to them could not be read (see the end)\n" in summary
     found = "".join(page.format_report(report))
     assert (

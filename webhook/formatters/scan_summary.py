@@ -30,8 +30,8 @@ NOT_INSTALLED = (
 )
 NOT_CALLABLE = "yes, but the API server cannot call it: see 'tokenguard status'"
 IF_RECREATED = "if recreated under this policy"
-SAFE_TO_DELETE, COPY = "safe to delete", "copied into another Secret type"
-SECRET_STATES = ("referenced", "used", "invalid", SAFE_TO_DELETE, COPY)
+USED, INVALID, SAFE_TO_DELETE, COPY = "used", "invalid", "safe to delete", "copied into another Secret type"
+SECRET_STATES = ("referenced", USED, INVALID, SAFE_TO_DELETE, COPY)
 """States of a legacy Secret; several may apply."""
 NO_USE = "no use recorded"
 _SOURCES = {
@@ -127,9 +127,12 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
         yield "legacy", "unknown: Secrets could not be read"
     elif secrets := report.legacy_secrets:
         counts = Counter(state for secret in secrets for state in secret_states(secret))
-        states = ", ".join(f"{counts[state]} {state}" for state in SECRET_STATES if state != COPY)
-        yield "legacy", f"{counted(len(secrets), 'Secret')}: {states}"
-        yield "", recorded_text(report)
+        in_use = [secret for secret in secrets if secret.in_use]
+        referenced = sum(bool(secret.references) for secret in in_use)
+        others = ", ".join(f"{counts[state]} {state}" for state in (INVALID, SAFE_TO_DELETE))
+        yield "legacy", f"{counted(len(secrets), 'Secret')}: {len(in_use)} in use, {others}"
+        used = f"in use: {referenced} referenced, {counts[USED]} used; " if in_use else ""
+        yield "", f"{used}{recorded_text(report)}"
         if counts[COPY]:
             yield "", f"{counts[COPY]} {COPY}"
         if report.names_unread:
