@@ -69,9 +69,9 @@ def read_facts(transport: Transport, namespace: str, probe_namespace: str | None
     """
     policy = _attempt(lambda: _policy(transport, namespace))
     namespaces = _attempt(lambda: _namespaces(transport))
-    found: Mapping[str, Mapping[str, str]] | NotRead = namespaces if namespaces is not None else {}
+    known_namespaces: Mapping[str, Mapping[str, str]] | NotRead = namespaces if namespaces is not None else {}
     skipped = NotRead("--no-probe")
-    where = probe_namespace or _probe_namespace(found)
+    where = probe_namespace or _probe_namespace(known_namespaces)
     return ClusterFacts(
         namespace=namespace,
         now=transport.now(),
@@ -79,8 +79,8 @@ def read_facts(transport: Transport, namespace: str, probe_namespace: str | None
         certificate=_attempt(lambda: _certificate(transport, namespace)),
         policy=policy,
         configurations={kind: _attempt(partial(_configuration, transport, kind)) for kind in (MUTATING, VALIDATING)},
-        namespaces=found,
-        probe=_attempt(lambda: _probe(transport, where, policy, found, namespace)) if probe else skipped,
+        namespaces=known_namespaces,
+        probe=_attempt(lambda: _probe(transport, where, policy, known_namespaces, namespace)) if probe else skipped,
         scan=_attempt(lambda: _scan(transport, namespace)),
         backstop=_attempt(lambda: _backstop(transport, policy)),
     )
@@ -105,10 +105,10 @@ def _get(transport: Transport, path: str, kind: type[T], query: Mapping[str, str
 
 
 def _replicas(transport: Transport, namespace: str) -> ReplicaFacts:
-    found = _get(transport, f"/apis/apps/v1/namespaces/{namespace}/deployments/tokenguard", Deployment)
+    deployment = _get(transport, f"/apis/apps/v1/namespaces/{namespace}/deployments/tokenguard", Deployment)
     reasons = [
         condition.message
-        for condition in found.status.conditions or ()
+        for condition in deployment.status.conditions or ()
         if condition.type == "ReplicaFailure" and condition.status == "True"
     ]
     try:
@@ -116,15 +116,15 @@ def _replicas(transport: Transport, namespace: str) -> ReplicaFacts:
     except ApiError as error:
         pods, reasons = (), [*reasons, f"pods not read: {error}"]
     metrics = dict(_metrics(transport, namespace, [pod.name for pod in pods if pod.is_ready]))
-    helm_release = _helm_release(found.metadata.labels or {})
+    helm_release = _helm_release(deployment.metadata.labels or {})
     return ReplicaFacts(
-        found.spec.replicas,
-        found.status.ready_replicas,
+        deployment.spec.replicas,
+        deployment.status.ready_replicas,
         "; ".join(reasons),
         pods,
         metrics,
         helm_release,
-        found.manages_certificates,
+        deployment.manages_certificates,
     )
 
 
@@ -171,11 +171,11 @@ def _metrics(transport: Transport, namespace: str, pods: list[str]) -> Iterator[
 def parse_metrics(exposition: str) -> MetricsFacts:
     """Return what a replica's metrics say."""
     samples = [(name, dict(_LABEL.findall(text)), value) for name, text, value in _SAMPLE.findall(exposition)]
-    revisions = [found.get("revision", "") for name, found, _ in samples if name == "policy_info"]
+    revisions = [sample_labels.get("revision", "") for name, sample_labels, _ in samples if name == "policy_info"]
     expiries = [float(value) for name, _, value in samples if name == "certificate_expiry_timestamp_seconds"]
     successes = {
-        found.get("probe", ""): dt.datetime.fromtimestamp(float(value), dt.UTC)
-        for name, found, value in samples
+        sample_labels.get("probe", ""): dt.datetime.fromtimestamp(float(value), dt.UTC)
+        for name, sample_labels, value in samples
         if name == "probe_last_success_timestamp_seconds"
     }
     expiry = dt.datetime.fromtimestamp(expiries[0], dt.UTC) if expiries else None
@@ -184,15 +184,15 @@ def parse_metrics(exposition: str) -> MetricsFacts:
 
 
 def _certificate(transport: Transport, namespace: str) -> CertificateFacts:
-    found = _get(transport, f"/api/v1/namespaces/{namespace}/secrets/tokenguard-tls", CertificateSecret).data
-    chain, bundle = (found.chain, found.bundle) if found else (b"", b"")
+    data = _get(transport, f"/api/v1/namespaces/{namespace}/secrets/tokenguard-tls", CertificateSecret).data
+    chain, bundle = (data.chain, data.bundle) if data else (b"", b"")
     cas = parse_certificates(bundle)
     return CertificateFacts(chain, bundle, bool(cas) and is_created_here(cas[0]))
 
 
 def _policy(transport: Transport, namespace: str) -> PolicyFacts:
-    found = _get(transport, f"/api/v1/namespaces/{namespace}/configmaps/token-policy", ConfigMap)
-    document = (found.data or {}).get(KEY)
+    configmap = _get(transport, f"/api/v1/namespaces/{namespace}/configmaps/token-policy", ConfigMap)
+    document = (configmap.data or {}).get(KEY)
     if document is None:
         return PolicyFacts("", None, (PolicyError("", 0, f"the ConfigMap has no key {KEY}"),))
     policy = read_policy(document.encode())
@@ -201,9 +201,9 @@ def _policy(transport: Transport, namespace: str) -> PolicyFacts:
 
 
 def _configuration(transport: Transport, kind: str) -> ConfigurationFacts:
-    found = _get(transport, f"{_REGISTRATION}/{kind.lower()}s/tokenguard", StoredConfiguration)
-    webhooks = {webhook.name: _webhook(webhook) for webhook in found.webhooks or ()}
-    return ConfigurationFacts(kind, webhooks, found.opt_out_label)
+    stored = _get(transport, f"{_REGISTRATION}/{kind.lower()}s/tokenguard", StoredConfiguration)
+    webhooks = {webhook.name: _webhook(webhook) for webhook in stored.webhooks or ()}
+    return ConfigurationFacts(kind, webhooks, stored.opt_out_label)
 
 
 def _webhook(webhook: Webhook) -> WebhookFacts:
@@ -228,7 +228,9 @@ def _webhook(webhook: Webhook) -> WebhookFacts:
 
 
 def _namespaces(transport: Transport) -> Mapping[str, Mapping[str, str]]:
-    return {found.metadata.name: found.metadata.labels or {} for found in list_objects(NAMESPACES, transport)}
+    return {
+        namespace.metadata.name: namespace.metadata.labels or {} for namespace in list_objects(NAMESPACES, transport)
+    }
 
 
 def _probe_namespace(namespaces: Mapping[str, Mapping[str, str]] | NotRead) -> str:
@@ -248,8 +250,10 @@ def _probe(
         return NotRead(f"no right to create pods in namespace {where}")
     known = {} if isinstance(namespaces, NotRead) else {name: labels(of) for name, of in namespaces.items()}
     cluster = ClusterState(namespaces=known, own_namespace=own_namespace)
-    found = run_probe(transport, where, Snapshot(policy.policy, cluster), user_name(transport))
-    return ProbeFacts(where, tuple(finding for finding, _ in found), any(is_unlocked(answer) for _, answer in found))
+    results = run_probe(transport, where, Snapshot(policy.policy, cluster), user_name(transport))
+    return ProbeFacts(
+        where, tuple(finding for finding, _ in results), any(is_unlocked(answer) for _, answer in results)
+    )
 
 
 def _scan(transport: Transport, namespace: str) -> ScanFacts | None:

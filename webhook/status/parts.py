@@ -56,13 +56,16 @@ def _not_installed(facts: ClusterFacts) -> StatusRow | None:
     """Return the only row if nothing of tokenguard is in the namespace, and no webhook calls it there."""
     configurations = facts.configurations.values()
     webhooks = [
-        hook for found in configurations if isinstance(found, ConfigurationFacts) for hook in found.webhooks.values()
+        hook
+        for configuration in configurations
+        if isinstance(configuration, ConfigurationFacts)
+        for hook in configuration.webhooks.values()
     ]
     targets = sorted({hook.target for hook in webhooks if hook.target})
     if (
         facts.replicas is not None
         or facts.policy is not None
-        or any(isinstance(found, NotRead) for found in configurations)
+        or any(isinstance(configuration, NotRead) for configuration in configurations)
         or f"{facts.namespace}/tokenguard" in targets
     ):
         return None
@@ -80,44 +83,46 @@ def _not_installed(facts: ClusterFacts) -> StatusRow | None:
 
 def replicas_row(facts: ClusterFacts) -> StatusRow:
     """Return the row of the Deployment and its pods."""
-    found, name = facts.replicas, "replicas"
-    if isinstance(found, NotRead):
-        return unread_row(name, found.reason)
-    if found is None:
+    replicas, name = facts.replicas, "replicas"
+    if isinstance(replicas, NotRead):
+        return unread_row(name, replicas.reason)
+    if replicas is None:
         problem = StatusProblem(
             f"there is no Deployment tokenguard in namespace {facts.namespace}", facts.install_command
         )
         return build_row(name, "no Deployment", (problem,))
-    summary = f"{found.ready} of {found.wanted} ready"
-    if found.ready >= found.wanted > 0:
+    summary = f"{replicas.ready} of {replicas.wanted} ready"
+    if replicas.ready >= replicas.wanted > 0:
         return build_row(name, summary)
-    if found.wanted == 0:
+    if replicas.wanted == 0:
         scale = f"kubectl scale -n {facts.namespace} deployment/tokenguard --replicas=2"
         return build_row(name, summary, (StatusProblem("no replica: the Deployment is scaled to 0", scale),))
-    reasons = [*_unready_reasons(found)]
+    reasons = [*_unready_reasons(replicas)]
     why = f" ({'; '.join(map(plain, reasons[:_MAX_LISTED]))})" if reasons else ""
-    missing = counted(found.wanted - found.ready, "replica")
-    text = f"{missing} of {found.wanted} not ready{why}" if found.ready else f"no replica is ready{why}"
-    needed = () if found.manages_certificates else ("certificate",)
-    problem = StatusProblem(text, _replica_fix(found, facts.namespace), is_note=found.ready > 0, depends_on=needed)
+    missing = counted(replicas.wanted - replicas.ready, "replica")
+    text = f"{missing} of {replicas.wanted} not ready{why}" if replicas.ready else f"no replica is ready{why}"
+    needed = () if replicas.manages_certificates else ("certificate",)
+    problem = StatusProblem(
+        text, _replica_fix(replicas, facts.namespace), is_note=replicas.ready > 0, depends_on=needed
+    )
     return build_row(name, summary, (problem,))
 
 
-def _unready_reasons(found: ReplicaFacts) -> Iterator[str]:
+def _unready_reasons(replicas: ReplicaFacts) -> Iterator[str]:
     """Yield why pods are missing or not ready, each reason once."""
-    if found.reason:
-        yield found.reason
+    if replicas.reason:
+        yield replicas.reason
     names: dict[str, list[str]] = {}
-    for pod in found.pods:
+    for pod in replicas.pods:
         if not pod.is_ready:
             names.setdefault(pod.reason or "not ready", []).append(pod.name)
     for reason, pods in names.items():
         yield f"{names_of(pods)}: {reason}"
 
 
-def _replica_fix(found: ReplicaFacts, namespace: str) -> str:
+def _replica_fix(replicas: ReplicaFacts, namespace: str) -> str:
     """Return the command that shows why a pod is missing, does not start, or is not ready."""
-    pod = next((pod for pod in found.pods if not pod.is_ready), None)
+    pod = next((pod for pod in replicas.pods if not pod.is_ready), None)
     if pod is None:
         return f"kubectl describe replicasets,pods -n {namespace} -l {POD_SELECTOR}"
     if pod.has_log:
@@ -127,14 +132,14 @@ def _replica_fix(found: ReplicaFacts, namespace: str) -> str:
 
 def certificate_row(facts: ClusterFacts) -> StatusRow:
     """Return the row of the serving certificate, and of who trusts it."""
-    found, name, secret = facts.certificate, "certificate", f"Secret {facts.namespace}/tokenguard-tls"
-    if isinstance(found, NotRead):
-        return _certificate_of_replicas(facts, found)
-    chain = parse_certificates(found.chain) if found else ()
-    if found is None or not chain:
+    stored, name, secret = facts.certificate, "certificate", f"Secret {facts.namespace}/tokenguard-tls"
+    if isinstance(stored, NotRead):
+        return _certificate_of_replicas(facts, stored)
+    chain = parse_certificates(stored.chain) if stored else ()
+    if stored is None or not chain:
         return build_row(name, "none", (_missing_certificate(facts, secret),))
     expiry = chain[0].not_after
-    problems = [*_validity_problems(facts, found, chain[0], secret), *_trust_problems(facts, chain)]
+    problems = [*_validity_problems(facts, stored, chain[0], secret), *_trust_problems(facts, chain)]
     return build_row(name, f"valid until {expiry:%Y-%m-%d %H:%M} UTC", tuple(problems))
 
 
@@ -148,12 +153,12 @@ def _missing_certificate(facts: ClusterFacts, secret: str) -> StatusProblem:
 
 
 def _validity_problems(
-    facts: ClusterFacts, found: CertificateFacts, certificate: Certificate, secret: str
+    facts: ClusterFacts, stored: CertificateFacts, certificate: Certificate, secret: str
 ) -> Iterator[StatusProblem]:
     own = f" --own-namespace {facts.namespace}" if facts.namespace != DEFAULT_NAMESPACE else ""
     fix = (
         f"tokenguard certs rotate{own}"
-        if found.is_managed
+        if stored.is_managed
         else f"cmctl renew -n {facts.namespace} tokenguard, or renew it where you issued it"
     )
     expiry = certificate.not_after
@@ -170,16 +175,16 @@ def _validity_problems(
 def _trust_problems(facts: ClusterFacts, chain: tuple[Certificate, ...]) -> Iterator[StatusProblem]:
     """Yield the caBundles that do not match; those of an expired certificate are compared at a time within validity."""
     time = min(max(facts.now, chain[0].not_before), chain[0].not_after - dt.timedelta(seconds=1))
-    for found in facts.configurations.values():
-        if not isinstance(found, ConfigurationFacts):
+    for configuration in facts.configurations.values():
+        if not isinstance(configuration, ConfigurationFacts):
             continue
         names: dict[str, list[str]] = {}
-        for webhook in found.webhooks.values():
+        for webhook in configuration.webhooks.values():
             reason = webhook.bundle and verification_error(chain, webhook.bundle, webhook.host, time)
             if reason:
                 names.setdefault(reason, []).append(webhook.name)
         for reason, webhooks in names.items():
-            text = f"{found}: caBundle of {names_of(webhooks)} does not match the certificate: {reason}"
+            text = f"{configuration}: caBundle of {names_of(webhooks)} does not match the certificate: {reason}"
             yield StatusProblem(
                 text, facts.ca_bundle_fix, depends_on=("replicas",) if facts.manages_certificates else ()
             )
@@ -201,29 +206,29 @@ def _certificate_of_replicas(facts: ClusterFacts, unread: NotRead) -> StatusRow:
 
 def policy_row(facts: ClusterFacts) -> StatusRow:
     """Return the row of the policy: in the ConfigMap, and in force."""
-    found, name, configmap = facts.policy, "policy", f"ConfigMap {facts.namespace}/token-policy"
-    if isinstance(found, NotRead):
-        return unread_row(name, found.reason)
-    if found is None:
+    stored, name, configmap = facts.policy, "policy", f"ConfigMap {facts.namespace}/token-policy"
+    if isinstance(stored, NotRead):
+        return unread_row(name, stored.reason)
+    if stored is None:
         problem = StatusProblem(
             f"{configmap} does not exist: the last valid policy, if any, stays in force", facts.install_command
         )
         return build_row(name, "none", (problem,))
-    if found.policy is None:
-        first = plain(str(found.errors[0])) if found.errors else INVALID_POLICY
-        more = f" (and {len(found.errors) - 1} more)" if len(found.errors) > 1 else ""
+    if stored.policy is None:
+        first = plain(str(stored.errors[0])) if stored.errors else INVALID_POLICY
+        more = f" (and {len(stored.errors) - 1} more)" if len(stored.errors) > 1 else ""
         fix = (
             f"kubectl get configmap token-policy -n {facts.namespace} -o yaml | tokenguard policy validate -, "
             "and apply a corrected policy"
         )
         text = f"{configmap} is invalid: {first}{more}; the last valid policy, if any, stays in force"
-        return build_row(name, f"{found.revision}, invalid", (StatusProblem(text, fix),))
-    problems = [*_mode_problems(found), *_revision_problems(facts, found.revision)]
-    return build_row(name, f"{found.revision}, mode {found.policy.mode}", tuple(problems))
+        return build_row(name, f"{stored.revision}, invalid", (StatusProblem(text, fix),))
+    problems = [*_mode_problems(stored), *_revision_problems(facts, stored.revision)]
+    return build_row(name, f"{stored.revision}, mode {stored.policy.mode}", tuple(problems))
 
 
-def _mode_problems(found: PolicyFacts) -> Iterator[StatusProblem]:
-    policy = found.policy
+def _mode_problems(stored: PolicyFacts) -> Iterator[StatusProblem]:
+    policy = stored.policy
     if policy is None:
         return
     if policy.mode is not Mode.ENFORCE:
@@ -241,7 +246,7 @@ def _mode_problems(found: PolicyFacts) -> Iterator[StatusProblem]:
 
 def _revision_problems(facts: ClusterFacts, revision: str) -> Iterator[StatusProblem]:
     metrics = facts.replicas.metrics if isinstance(facts.replicas, ReplicaFacts) else {}
-    others = {pod: found.revision for pod, found in metrics.items() if found.revision not in {"", revision}}
+    others = {pod: replica.revision for pod, replica in metrics.items() if replica.revision not in {"", revision}}
     for pod, other in sorted(others.items())[:_MAX_LISTED]:
         fix = f"kubectl logs -n {facts.namespace} {pod}"
         yield StatusProblem(f"replica {pod} has policy {other} in force, not {revision}", fix)
@@ -249,10 +254,10 @@ def _revision_problems(facts: ClusterFacts, revision: str) -> Iterator[StatusPro
 
 def probe_row(facts: ClusterFacts) -> StatusRow:
     """Return the row of the probe: what the API server answered now, and when the replicas' own succeeded last."""
-    found, name = facts.probe, "probe"
+    probe, name = facts.probe, "probe"
     last = _last_success(facts)
-    if found is None or isinstance(found, NotRead):
-        reason = "no valid policy is known" if found is None else found.reason
+    if probe is None or isinstance(probe, NotRead):
+        reason = "no valid policy is known" if probe is None else probe.reason
         summary = "; ".join(filter(None, (last, f"not probed now: {reason}")))
         if _rejects_pods(facts):
             why = "no replica is ready, and the failurePolicy of the webhook for pods is Fail"
@@ -261,25 +266,29 @@ def probe_row(facts: ClusterFacts) -> StatusRow:
     problems: list[StatusProblem] = []
     revision = facts.policy.revision if isinstance(facts.policy, PolicyFacts) else ""
     other_policy = ("policy",) if any(_revision_problems(facts, revision)) else ()
-    for finding in found.findings:
-        text = f"dry run in namespace {found.namespace}: pod {finding.pod}: {finding.reason}"
+    for finding in probe.findings:
+        text = f"dry run in namespace {probe.namespace}: pod {finding.pod}: {finding.reason}"
         if finding.result is ProbeResult.UNREACHABLE:
             problems[:0] = [] if any(problem.blocks_pods for problem in problems) else [_blocked(text, facts)]
         elif finding.result is ProbeResult.NOT_ENFORCED:
             problems.append(StatusProblem(text, _logs_command(facts), depends_on=(*_ON_THE_WAY, *other_policy)))
         elif finding.reason:
             problems.append(StatusProblem(text, is_note=True))
-    if found.is_unlocked and found.namespace == PROBE_NAMESPACE:
-        text = f"pods can be created in namespace {found.namespace}: no ResourceQuota of 0 pods applies there"
+    if probe.is_unlocked and probe.namespace == PROBE_NAMESPACE:
+        text = f"pods can be created in namespace {probe.namespace}: no ResourceQuota of 0 pods applies there"
         problems.append(StatusProblem(text, facts.install_command, is_note=True))
-    results = ", ".join(f"{finding.pod} {finding.result}" for finding in found.findings)
+    results = ", ".join(f"{finding.pod} {finding.result}" for finding in probe.findings)
     return build_row(name, "; ".join(filter(None, (f"now: {results}", last))), tuple(problems))
 
 
 def _rejects_pods(facts: ClusterFacts) -> bool:
     """Return whether the API server rejects every pod, as it can call no replica."""
-    found = facts.configurations[VALIDATING]
-    webhook = found.webhooks.get("pods.validate.tokenguard.svc") if isinstance(found, ConfigurationFacts) else None
+    configuration = facts.configurations[VALIDATING]
+    webhook = (
+        configuration.webhooks.get("pods.validate.tokenguard.svc")
+        if isinstance(configuration, ConfigurationFacts)
+        else None
+    )
     return webhook is not None and webhook.failure_policy == "Fail" and not facts.has_ready_replica
 
 
@@ -292,51 +301,51 @@ def _blocked(reason: str, facts: ClusterFacts) -> StatusProblem:
 
 def _last_success(facts: ClusterFacts) -> str:
     metrics = facts.replicas.metrics.values() if isinstance(facts.replicas, ReplicaFacts) else ()
-    times = [min(found.probe_successes.values()) for found in metrics if found.probe_successes]
+    times = [min(replica.probe_successes.values()) for replica in metrics if replica.probe_successes]
     return f"replicas: last success {max(times):%Y-%m-%d %H:%M:%S} UTC" if times else ""
 
 
 def backstop_row(facts: ClusterFacts) -> StatusRow:
     """Return the row of the exported admission policies, which are optional."""
-    found, name = facts.backstop, "backstop"
-    if isinstance(found, NotRead):
-        return unread_row(name, found.reason)
+    backstop, name = facts.backstop, "backstop"
+    if isinstance(backstop, NotRead):
+        return unread_row(name, backstop.reason)
     problems = [*_out_of_sync(facts)]
-    if found is None and not problems:
+    if backstop is None and not problems:
         return StatusRow(name, "not installed", RowState.ABSENT)
-    if found is None:
+    if backstop is None:
         return build_row(name, "none", tuple(problems))
     policy = f"kubectl get configmap token-policy -n {facts.namespace} -o yaml"
     webhooks = "kubectl get validatingwebhookconfiguration tokenguard -o yaml"
     own = f" --own-namespace {facts.namespace}" if facts.namespace != DEFAULT_NAMESPACE else ""
-    export = f"tokenguard policy export -o {found.mode}{own} --webhooks <({webhooks}) -"
+    export = f"tokenguard policy export -o {backstop.mode}{own} --webhooks <({webhooks}) -"
     fix = f"{policy} | {export} | kubectl apply --server-side --force-conflicts -f -"
-    problems += [StatusProblem(f"the exported policies: {text}", fix) for text in found.problems]
-    return build_row(name, found.mode if problems else f"{found.mode}, in step with the policy", tuple(problems))
+    problems += [StatusProblem(f"the exported policies: {text}", fix) for text in backstop.problems]
+    return build_row(name, backstop.mode if problems else f"{backstop.mode}, in step with the policy", tuple(problems))
 
 
 def _out_of_sync(facts: ClusterFacts) -> Iterator[StatusProblem]:
     metrics = facts.replicas.metrics if isinstance(facts.replicas, ReplicaFacts) else {}
-    for pod in sorted(pod for pod, found in metrics.items() if found.backstop_in_sync is False)[:1]:
+    for pod in sorted(pod for pod, replica in metrics.items() if replica.backstop_in_sync is False)[:1]:
         fix = f"kubectl logs -n {facts.namespace} {pod} | grep backstop"
         yield StatusProblem(f"replica {pod} cannot keep the exported policies in step with its policy", fix)
 
 
 def scan_row(facts: ClusterFacts) -> StatusRow:
     """Return the row of the background scan, which is optional."""
-    found, name = facts.scan, "last scan"
-    if isinstance(found, NotRead):
-        return unread_row(name, found.reason)
-    if found is None:
+    scan, name = facts.scan, "last scan"
+    if isinstance(scan, NotRead):
+        return unread_row(name, scan.reason)
+    if scan is None:
         return StatusRow(name, "no background scan", RowState.ABSENT)
     problems = []
-    age = facts.now - found.time
-    if found.max_age and age.total_seconds() > found.max_age:
+    age = facts.now - scan.time
+    if scan.max_age and age.total_seconds() > scan.max_age:
         fix = f"kubectl get cronjob,job -n {facts.namespace}"
         problems.append(
-            StatusProblem(f"the last background scan is from {found.time:%Y-%m-%d %H:%M} UTC", fix, is_note=True)
+            StatusProblem(f"the last background scan is from {scan.time:%Y-%m-%d %H:%M} UTC", fix, is_note=True)
         )
-    if found.unevaluated:
-        text = f"{counted(found.unevaluated, 'running pod')} admitted without evaluation at the last scan"
+    if scan.unevaluated:
+        text = f"{counted(scan.unevaluated, 'running pod')} admitted without evaluation at the last scan"
         problems.append(StatusProblem(text, "tokenguard scan", is_note=True))
-    return build_row(name, f"{found.time:%Y-%m-%d %H:%M} UTC", tuple(problems))
+    return build_row(name, f"{scan.time:%Y-%m-%d %H:%M} UTC", tuple(problems))

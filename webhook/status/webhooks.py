@@ -41,40 +41,42 @@ OPT_OUT_ANNOTATION = "tokenguard/namespace-opt-out-label"
 def configuration_row(facts: ClusterFacts, kind: str) -> StatusRow:
     """Return the row of one of the two configurations."""
     name = "mutating" if kind == MUTATING else "validating"
-    found = facts.configurations[kind]
-    if isinstance(found, NotRead):
-        return unread_row(name, found.reason)
-    if found is None:
+    configuration = facts.configurations[kind]
+    if isinstance(configuration, NotRead):
+        return unread_row(name, configuration.reason)
+    if configuration is None:
         effect = "no token is capped or injected" if kind == MUTATING else "nothing is denied"
         fix = facts.install_command if facts.has_ready_replica else f"with a ready replica, {facts.install_command}"
         return build_row(name, "does not exist", (StatusProblem(f"{kind}/tokenguard does not exist: {effect}", fix),))
-    problems = tuple(_problems(found, facts))
-    return build_row(name, f"{counted(len(found.webhooks), 'webhook')}{'' if problems else ', as shipped'}", problems)
+    problems = tuple(_problems(configuration, facts))
+    return build_row(
+        name, f"{counted(len(configuration.webhooks), 'webhook')}{'' if problems else ', as shipped'}", problems
+    )
 
 
-def _problems(found: ConfigurationFacts, facts: ClusterFacts) -> Iterator[StatusProblem]:
+def _problems(configuration: ConfigurationFacts, facts: ClusterFacts) -> Iterator[StatusProblem]:
     install = facts.install_command
-    for name, (failure_policy, rules) in SHIPPED[found.kind].items():
-        webhook = found.webhooks.get(name)
+    for name, (failure_policy, rules) in SHIPPED[configuration.kind].items():
+        webhook = configuration.webhooks.get(name)
         is_note = bool(_OPTIONAL.match(name))
         if webhook is None:
-            yield StatusProblem(f"{found} has no webhook {name}", install, is_note)
+            yield StatusProblem(f"{configuration} has no webhook {name}", install, is_note)
             continue
         missing = {(resource, operation) for resource, operations in rules.items() for operation in operations}
         missing -= webhook.rules
         if missing:
             what = ", ".join(sorted(f"{operation} of {resource}" for resource, operation in missing))
-            yield StatusProblem(f"{found}: {name} is not called for {what}", install, is_note)
-        yield from _setting_problems(found, webhook, failure_policy, install)
-    shipped = [found.webhooks[name] for name in SHIPPED[found.kind] if name in found.webhooks]
-    yield from _target_problems(found, shipped, facts)
+            yield StatusProblem(f"{configuration}: {name} is not called for {what}", install, is_note)
+        yield from _setting_problems(configuration, webhook, failure_policy, install)
+    shipped = [configuration.webhooks[name] for name in SHIPPED[configuration.kind] if name in configuration.webhooks]
+    yield from _target_problems(configuration, shipped, facts)
     if missing_bundle := uncallable({webhook.name: webhook.bundle for webhook in shipped}):
-        text = f"{found}: no caBundle in {names_of(missing_bundle)}"
+        text = f"{configuration}: no caBundle in {names_of(missing_bundle)}"
         yield StatusProblem(text, facts.ca_bundle_fix, depends_on=("replicas", "certificate"))
 
 
 def _target_problems(
-    found: ConfigurationFacts, shipped: list[WebhookFacts], facts: ClusterFacts
+    configuration: ConfigurationFacts, shipped: list[WebhookFacts], facts: ClusterFacts
 ) -> Iterator[StatusProblem]:
     """Yield a problem for each other Service that webhooks call."""
     own = f"{facts.namespace}/tokenguard"
@@ -84,7 +86,7 @@ def _target_problems(
         if target.endswith("/tokenguard"):
             other = target.removesuffix("/tokenguard")
             fix = f"if tokenguard is in namespace {other}: tokenguard status --own-namespace {other}; else {fix}"
-        yield StatusProblem(f"{found}: Service {target} is called, not {own}, by {names}", fix)
+        yield StatusProblem(f"{configuration}: Service {target} is called, not {own}, by {names}", fix)
 
 
 def names_of(webhooks: Sequence[str]) -> str:
@@ -93,19 +95,22 @@ def names_of(webhooks: Sequence[str]) -> str:
 
 
 def _setting_problems(
-    found: ConfigurationFacts, webhook: WebhookFacts, failure_policy: str, install: str
+    configuration: ConfigurationFacts, webhook: WebhookFacts, failure_policy: str, install: str
 ) -> Iterator[StatusProblem]:
     name = webhook.name
     if webhook.failure_policy != failure_policy:
         effect = "lets requests pass" if webhook.failure_policy == "Ignore" else "rejects requests"
-        text = f"{found}: failurePolicy of {name} is {webhook.failure_policy}: it {effect} while tokenguard is down"
+        text = (
+            f"{configuration}: failurePolicy of {name} is {webhook.failure_policy}:"
+            f" it {effect} while tokenguard is down"
+        )
         yield StatusProblem(text, is_note=True)
     if webhook.has_object_selector:
-        yield StatusProblem(f"{found}: {name} has an objectSelector: authors evade it by a label", install)
+        yield StatusProblem(f"{configuration}: {name} has an objectSelector: authors evade it by a label", install)
     for condition, _ in webhook.conditions:
         if condition not in CONDITIONS | {_EXCLUDED_BY_CONDITION}:
             yield StatusProblem(
-                f"{found}: {name} has a matchCondition that is not tokenguard's: {condition}", is_note=True
+                f"{configuration}: {name} has a matchCondition that is not tokenguard's: {condition}", is_note=True
             )
 
 
