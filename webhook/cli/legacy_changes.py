@@ -229,8 +229,8 @@ def _change(
         report = read_report(transport, request, policies, options.after_days, refused)
         if unread := report.secrets_unread:
             raise click.ClickException(unread.error)
-        kept = KeptManifests(keep)
-        deleted = kept.among(selection.named) if command is Command.DELETE else frozenset()
+        manifests = KeptManifests(keep)
+        deleted = manifests.among(selection.named) if command is Command.DELETE else frozenset()
         plan = make_plan(command, report, selection, deleted)
         if options.output == "text":
             print_report({"text": legacy_plan.format_plan}, "text", plan)
@@ -241,7 +241,7 @@ def _change(
             return _finish(plan, options, ())
         if asks and plan.secrets and not _confirm(command):
             return 2
-        writer = LegacyWriter(transport, Author(own_username(transport), transport.now(), reason), kept.write)
+        writer = LegacyWriter(transport, Author(own_username(transport), transport.now(), reason), manifests.write)
         writer.complete_events(lately)
         return _carry_out(plan, writer, options, keep)
 

@@ -43,17 +43,17 @@ def refused_uses(audit_logs: tuple[str, ...]) -> dict[str, tuple[RefusedUse, ...
 
     Raises `click.ClickException` if a log cannot be read: a token that is still used would look unused.
     """
-    found: dict[str, tuple[RefusedUse, ...]] = {}
+    uses: dict[str, tuple[RefusedUse, ...]] = {}
     if not audit_logs:
-        return found
+        return uses
     summary = AuditSummary()
     read_logs(audit_logs, summary)
     if summary.stats.unreadable_logs or not summary.stats.apiserver:
         raise click.ClickException("--audit-log: a log cannot be read, or no entry is from the API server")
     for (secret, address, client), count in summary.refused_uses():
         if count.last:
-            found[secret] = (*found.get(secret, ()), RefusedUse(address, client, count.requests, count.last))
-    return found
+            uses[secret] = (*uses.get(secret, ()), RefusedUse(address, client, count.requests, count.last))
+    return uses
 
 
 def scan_request(
@@ -79,7 +79,7 @@ def read_report(
 ) -> LegacyReport:
     """Scan the cluster and return the states of its legacy Secrets. Raises `ApiError` and `click.ClickException`."""
     scan = scan_cluster(transport, request, policies)
-    found = [*scan.snapshot.secrets, *scan.snapshot.used_copies]
-    metadata = [secret for secret in found if isinstance(secret, RetirableMetadata)]
+    scanned = [*scan.snapshot.secrets, *scan.snapshot.used_copies]
+    metadata = [secret for secret in scanned if isinstance(secret, RetirableMetadata)]
     analyzer = RetirementAnalyzer(scan.report, metadata, refused, after_days)
     return LegacyReport.of(scan.report, analyzer.secrets(), after_days)

@@ -107,13 +107,13 @@ class LegacyWriter:
 
     def _delete(self, secret: RetirableSecret) -> str:
         resource = replace(_SECRETS.within(secret.namespace), field_selector=f"{BY_NAME}{secret.name}")
-        found = next(list_objects(resource, self._transport), None)
-        if found is None:
+        stored = next(list_objects(resource, self._transport), None)
+        if stored is None:
             return ""
-        if found["metadata"].get("resourceVersion") != secret.resource_version:
+        if stored["metadata"].get("resourceVersion") != secret.resource_version:
             raise ApiError(CONFLICT, "HTTP 409: the Secret is another version")
         try:
-            self._keep(secret, kept_manifest(secret, found["metadata"], self._author))
+            self._keep(secret, kept_manifest(secret, stored["metadata"], self._author))
         except OSError as error:
             raise ApiError(0, f"cannot keep the manifest of {secret.title}: {error.strerror}") from None
         preconditions = {"uid": secret.uid, "resourceVersion": secret.resource_version}

@@ -34,6 +34,6 @@ def plan_schema() -> dict[str, Any]:
     return json_schema.report_schema(ExecutedPlan, "legacy disable|restore|delete", VERSION)
 
 
-def _document(found: Any) -> str:
+def _document(report: Any) -> str:
     head = {"version": VERSION, "toolVersion": version("tokenguard-webhook")}
-    return format_json({**head, **msgspec.to_builtins(found)})
+    return format_json({**head, **msgspec.to_builtins(report)})

@@ -85,11 +85,11 @@ def _exclusions(plan: Plan, options: FormatOptions) -> Iterator[str]:
     if not plan.legacy_secrets:
         yield "There are no legacy Secrets in the namespaces that were read"
     if plan.excluded:
-        count = sum(found.count for found in plan.excluded)
+        count = sum(excluded.count for excluded in plan.excluded)
         yield f"Left out ({count} of {counted(plan.legacy_secrets, 'legacy Secret')})"
-    for found in plan.excluded:
-        reason = _EXCLUSIONS[found.reason].format(unused_days=plan.unused_days)
-        yield from wrapped(f"  {found.count}: {reason}", options.width)
+    for excluded in plan.excluded:
+        reason = _EXCLUSIONS[excluded.reason].format(unused_days=plan.unused_days)
+        yield from wrapped(f"  {excluded.count}: {reason}", options.width)
 
 
 def _objections(title: str, objections: Iterable[Objection], options: FormatOptions) -> Iterator[str]:
@@ -100,8 +100,8 @@ def _objections(title: str, objections: Iterable[Objection], options: FormatOpti
     if not alike:
         return
     yield f"{title} ({sum(map(len, alike.values()))})"
-    for reasons, found in alike.items():
-        can_force = title != "Forced" and found[0].can_force and len(found) == 1
-        force = f" (--force {found[0].secret} overrides it)" if can_force else ""
-        names = first_names(objection.secret for objection in found)
+    for reasons, same_reasons in alike.items():
+        can_force = title != "Forced" and same_reasons[0].can_force and len(same_reasons) == 1
+        force = f" (--force {same_reasons[0].secret} overrides it)" if can_force else ""
+        names = first_names(objection.secret for objection in same_reasons)
         yield from wrapped(f"  {names}: {plain('; '.join(reasons))}{force}", options.width)

@@ -51,12 +51,12 @@ def _summary(report: LegacyReport) -> Iterator[tuple[str, str]]:
     if report.context:
         yield "context", plain(report.context)
     counts = {state: sum(secret.state is state for secret in report.secrets) for state in RetirementState}
-    found = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     total: int | str = len(report.secrets)
     if report.secrets_unread:
         total = f"at least {total}" if total else "?"
-        found = f"{found}; others could not be read" if found else "they could not be read"
-    yield "Secrets", f"{total} legacy{f': {found}' if found else ''}"
+        states = f"{states}; others could not be read" if states else "they could not be read"
+    yield "Secrets", f"{total} legacy{f': {states}' if states else ''}"
     since = report.tracked_since or "an unknown day"
     yield "uses", f"recorded since {since}; a token is unused after {counted(report.unused_days, 'day')} without one"
 
@@ -66,10 +66,10 @@ def _folded(secrets: Iterable[RetirableSecret], options: FormatOptions) -> Itera
     for secret in secrets:
         key = secret.title if options.verbose else ""
         alike.setdefault((key, grants_text(secret.grants), *_details(secret)), []).append(secret)
-    for (_, grants, *details), found in alike.items():
-        accounts = sorted({f"{secret.namespace}/{secret.account}" for secret in found})
-        of = f"account {plain(found[0].account)}" if len(accounts) == 1 else counted(len(accounts), "account")
-        yield f"{first_names(secret.title for secret in found)}: {of}, {grants}"
+    for (_, grants, *details), group in alike.items():
+        accounts = sorted({f"{secret.namespace}/{secret.account}" for secret in group})
+        of = f"account {plain(group[0].account)}" if len(accounts) == 1 else counted(len(accounts), "account")
+        yield f"{first_names(secret.title for secret in group)}: {of}, {grants}"
         yield from (f"  {line}" for line in details)
 
 
@@ -87,13 +87,13 @@ def _details(secret: RetirableSecret) -> Iterator[str]:
 
 def disabling_text(secret: RetirableSecret) -> str:
     """Return who disabled a token, when and why, and whether a use was refused since."""
-    found = secret.disabled
-    if found is None:
+    disabling = secret.disabled
+    if disabling is None:
         return ""
-    since = f"disabled {found.since}" if found.since else "disabled"
-    reason = f": {plain(found.reason)}" if found.reason else ""
-    refused = f"; a use was refused on {found.refused_on}" if found.refused_on else "; no use since"
-    return f"{since} by {plain(found.author)}{reason}{refused}"
+    since = f"disabled {disabling.since}" if disabling.since else "disabled"
+    reason = f": {plain(disabling.reason)}" if disabling.reason else ""
+    refused = f"; a use was refused on {disabling.refused_on}" if disabling.refused_on else "; no use since"
+    return f"{since} by {plain(disabling.author)}{reason}{refused}"
 
 
 def refused_use_text(use: RefusedUse) -> str:

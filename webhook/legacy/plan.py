@@ -210,8 +210,8 @@ class _Planner:
     def _objection(self, secret: RetirableSecret) -> Objection | None:
         """Return what is against changing a Secret: what --force cannot override, if there is such a reason."""
         reasons = [*self._all_reasons(secret)]
-        decisive = [found for found in reasons if not found.can_force]
-        texts = tuple(found.text for found in (decisive if secret.title in self._selection.forced else ()) or reasons)
+        decisive = [reason for reason in reasons if not reason.can_force]
+        texts = tuple(reason.text for reason in (decisive if secret.title in self._selection.forced else ()) or reasons)
         return Objection(secret.title, texts, can_force=not decisive) if texts else None
 
     def _all_reasons(self, secret: RetirableSecret) -> Iterator[_Reason]:
@@ -235,22 +235,22 @@ class _Planner:
             yield _Reason(f"uses are recorded only since {secret.unused_since}, for less than --unused-days {limit}")
 
     def _against_restoring(self, secret: RetirableSecret) -> Iterator[_Reason]:
-        found = secret.disabled
-        if found and not found.recorded:
-            since = f" on {found.since}" if found.since else ""
-            yield _Reason(f"{found.author} has disabled it{since}, not tokenguard")
+        disabling = secret.disabled
+        if disabling and not disabling.recorded:
+            since = f" on {disabling.since}" if disabling.since else ""
+            yield _Reason(f"{disabling.author} has disabled it{since}, not tokenguard")
 
     def _against_deleting(self, secret: RetirableSecret) -> Iterator[_Reason]:
-        days, found = self._report.after_days, secret.disabled
-        if found is None or found.since is None:
+        days, disabling = self._report.after_days, secret.disabled
+        if disabling is None or disabling.since is None:
             yield _Reason("it is not disabled; disable it first, which can be undone", can_force=False)
         elif secret.state is RetirementState.STILL_USED:
             wait = counted(max(days, 1), "day")
             yield _Reason(
-                f"a use was refused on {found.refused_on}: restore it, or wait {wait} from then", can_force=False
+                f"a use was refused on {disabling.refused_on}: restore it, or wait {wait} from then", can_force=False
             )
         elif secret.quiet_days is None or secret.quiet_days < days:
-            yield _Reason(f"it was disabled on {found.since}, less than --after-days {days} ago", can_force=False)
+            yield _Reason(f"it was disabled on {disabling.since}, less than --after-days {days} ago", can_force=False)
         if secret.references:
             yield _Reason(f"{_references(secret)} {'running pods' if secret.pods else 'a template'}")
         yield from self._unknown_references(secret)

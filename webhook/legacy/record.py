@@ -85,10 +85,10 @@ def kept_manifest(secret: RetirableSecret, metadata: Mapping[str, Any], author: 
 
     Annotations that contain a token, or may contain the data of the Secret, are left out.
     """
-    kept = {key: metadata[key] for key in _KEPT if metadata.get(key)}
+    retained = {key: metadata[key] for key in _KEPT if metadata.get(key)}
     annotations = dict(_harmless(metadata.get("annotations") or {}))
     annotations |= {"tokenguard/deleted-by": author.user, "tokenguard/deleted-at": author.timestamp}
-    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {**kept, "annotations": annotations}}
+    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {**retained, "annotations": annotations}}
     return manifest if secret.is_copy else {**manifest, "type": LEGACY_TOKEN_TYPE}
 
 

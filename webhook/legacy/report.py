@@ -48,7 +48,7 @@ class LegacyReport(Struct, frozen=True, gc=False, rename="camel"):
     @property
     def secrets_unread(self) -> UnreadResource | None:
         """Why there may be more legacy Secrets than these; None if there are not."""
-        return next((found for found in self.unread if found.is_of_legacy_secrets), None)
+        return next((unread for unread in self.unread if unread.is_of_legacy_secrets), None)
 
     @property
     def names_unread(self) -> tuple[str, ...]:

@@ -133,7 +133,7 @@ class RetirementAnalyzer:
         self._report = report
         self._today = report.time.astimezone(dt.UTC).date()
         self._after_days = after_days
-        self._metadata = {found.key: found for found in metadata}
+        self._metadata = {secret.key: secret for secret in metadata}
         self._accounts: dict[Key, AccountWithTokens] = {
             (account.namespace, account.name): account for account in report.accounts_with_tokens
         }
@@ -147,11 +147,11 @@ class RetirementAnalyzer:
         for secret in self._report.legacy_secrets:
             yield self._analyze(secret, self._metadata[secret.namespace, secret.name])
 
-    def _analyze(self, secret: LegacySecret, found: RetirableMetadata) -> RetirableSecret:
-        meta = found.metadata
+    def _analyze(self, secret: LegacySecret, stored: RetirableMetadata) -> RetirableSecret:
+        meta = stored.metadata
         account = self._accounts.get((secret.namespace, secret.account))
         uses = self._refused.get(f"{secret.namespace}/{secret.name}", ())
-        disabling = self._disabling(secret, found, uses) if meta.labels.invalid_since else None
+        disabling = self._disabling(secret, stored, uses) if meta.labels.invalid_since else None
         return RetirableSecret(
             namespace=secret.namespace,
             name=secret.name,
@@ -162,8 +162,8 @@ class RetirementAnalyzer:
             last_used=secret.last_used,
             unused_since=secret.unused_since,
             disabled=disabling,
-            half_restored=disabling is None and found.has_record,
-            recorded_at=found.disabled_at,
+            half_restored=disabling is None and stored.has_record,
+            recorded_at=stored.disabled_at,
             refused_uses=uses if disabling else (),
             references=secret.references,
             listed_by=secret.listed_by,
@@ -176,15 +176,15 @@ class RetirementAnalyzer:
             resource_version=meta.resource_version or "",
         )
 
-    def _disabling(self, secret: LegacySecret, found: RetirableMetadata, uses: tuple[RefusedUse, ...]) -> Disabling:
-        recorded, annotations = found.has_record, found.metadata.annotations
-        since, at = secret.invalid_since, found.disabled_at
+    def _disabling(self, secret: LegacySecret, stored: RetirableMetadata, uses: tuple[RefusedUse, ...]) -> Disabling:
+        recorded, annotations = stored.has_record, stored.metadata.annotations
+        since, at = secret.invalid_since, stored.disabled_at
         days = [use.last.astimezone(dt.UTC).date() for use in uses if at is None or use.last >= at]
         if since and secret.last_used and _is_later(secret.last_used, since, annotations.disabled_last_used):
             days.append(secret.last_used)
         return Disabling(
             since=since,
-            by=(annotations.disabled_by or "") if recorded else found.label_manager,
+            by=(annotations.disabled_by or "") if recorded else stored.label_manager,
             at=at,
             reason=annotations.disabled_reason or "",
             recorded=recorded,
