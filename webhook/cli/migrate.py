@@ -139,17 +139,17 @@ def _plan_manifests(
     scan_options = ScanOptions(policy, _MANIFESTS, now, _MANIFESTS, filters=ScanFilters(namespaces))
     if one is None:
         _require_namespaces(checked)
-    found = scan_manifests(checked, scan_options, namespace, api_audiences)
-    problems = [*checked.problems, *found.problems]
+    scanned = scan_manifests(checked, scan_options, namespace, api_audiences)
+    problems = [*checked.problems, *scanned.problems]
     for problem in problems:
         click.echo(problem_line(problem), err=True)
-    if SYSTEM_NAMESPACE in found.snapshot.namespaces:  # the Namespaces are all that a cluster has
-        require_matches(namespaces, found.snapshot.namespaces)
-    if not found.snapshot.secrets:
+    if SYSTEM_NAMESPACE in scanned.snapshot.namespaces:  # the Namespaces are all that a cluster has
+        require_matches(namespaces, scanned.snapshot.namespaces)
+    if not scanned.snapshot.secrets:
         hint = "'tokenguard objects' prints those of a cluster, for another PATH"
         raise click.ClickException(f"no legacy Secret among the manifests; {hint}")
-    plan = plan_migration(found.report, found.snapshot, policy, found.read)
-    covered = {workload.namespace for workload in found.report.workloads}
+    plan = plan_migration(scanned.report, scanned.snapshot, policy, scanned.read)
+    covered = {workload.namespace for workload in scanned.report.workloads}
     if not covered and all(namespace.is_done for namespace in plan):
         where = " in the namespaces of --namespace" if namespaces else ""
         hint = "pass the workloads that may use the legacy Secrets, too"
@@ -164,13 +164,13 @@ def _plan_manifests(
 
 def _require_namespaces(checked: CheckReport) -> None:
     """Fail if an object names no namespace: its Secrets would be looked for in another one."""
-    found = unplaced(checked)
-    if not found:
+    objects = unplaced(checked)
+    if not objects:
         return
-    first = f"{plain(found[0].title)} ({plain(found[0].file)}:{found[0].manifest.line})"
-    count = f"{counted(len(found), 'object')} {'name' if len(found) > 1 else 'names'} no namespace"
+    first = f"{plain(objects[0].title)} ({plain(objects[0].file)}:{objects[0].manifest.line})"
+    count = f"{counted(len(objects), 'object')} {'name' if len(objects) > 1 else 'names'} no namespace"
     raise click.ClickException(
-        f"{count}: {first}{' and others' if len(found) > 1 else ''}; name the one they are deployed to:"
+        f"{count}: {first}{' and others' if len(objects) > 1 else ''}; name the one they are deployed to:"
         " --namespace NAMESPACE, once and without *"
     )
 
@@ -217,10 +217,10 @@ def _print(planned: _Planned, files: list[OutputFile], output_dir: Path) -> int:
     if files:
         start = f"; start with {plain(str(output_dir / CHECKLIST))}" if migration.namespaces else ""
         click.echo(f"files: {', '.join(shown)}{start}")
-    kept = [file.path for file in files if file.state is FileState.KEPT]
-    for path in kept:
+    edited = [file.path for file in files if file.state is FileState.KEPT]
+    for path in edited:
         message = "kept, because it was edited; compare, or use --force to overwrite it"
         click.echo(f"error: {plain(str(path))}: {message}", err=True)
-    if kept or not migration.is_complete:
+    if edited or not migration.is_complete:
         return 2
     return int(any(not plan.is_done for plan in migration.namespaces))

@@ -52,8 +52,8 @@ class ScannedManifests(NamedTuple):
 
 def unplaced(checked: CheckReport) -> tuple[ManifestEvaluation, ...]:
     """Return the objects that name no namespace, of those that a migration is about."""
-    found = (evaluation for evaluation in checked.evaluations if not evaluation.manifest.namespace)
-    return tuple(evaluation for evaluation in found if evaluation.subject in _OBJECTS or _secret(evaluation))
+    candidates = (evaluation for evaluation in checked.evaluations if not evaluation.manifest.namespace)
+    return tuple(evaluation for evaluation in candidates if evaluation.subject in _OBJECTS or _secret(evaluation))
 
 
 def scan_manifests(
@@ -70,16 +70,16 @@ def scan_manifests(
     accounts: dict[OwnerKey, ScannedAccount] = {}
     problems: list[InputProblem] = []
     for evaluation in checked.evaluations:
-        found = _object(evaluation, options.policy)
+        parsed = _object(evaluation, options.policy)
         key = OwnerKey(evaluation.namespace, *evaluation.manifest.group_kind, evaluation.manifest.name)
-        if isinstance(found, ScannedAccount):
-            accounts[key] = _merged(key, found, accounts.get(key))
-        elif found is None:
+        if isinstance(parsed, ScannedAccount):
+            accounts[key] = _merged(key, parsed, accounts.get(key))
+        elif parsed is None:
             continue
         elif key not in workloads:
             workloads[key] = evaluation
-            templates[key] = found
-        elif found != templates[key]:
+            templates[key] = parsed
+        elif parsed != templates[key]:
             problems.append(_differs(evaluation, workloads[key]))
     snapshot.accounts += accounts.values()
     scanner = Scanner(options, snapshot)
@@ -87,20 +87,20 @@ def scan_manifests(
         scanner.add_workload(owner, None, TemplateRevision(template), creates_pods=True)
 
     def read(workload: ScannedWorkload) -> bytes | None:
-        found = workloads.get(OwnerKey(workload.namespace, workload.group, workload.kind, workload.name))
-        return found.manifest.raw if found else None
+        evaluation = workloads.get(OwnerKey(workload.namespace, workload.group, workload.kind, workload.name))
+        return evaluation.manifest.raw if evaluation else None
 
     return ScannedManifests(scanner.report(), snapshot, read, tuple(problems))
 
 
 def _merged(key: OwnerKey, account: ScannedAccount, other: ScannedAccount | None) -> ScannedAccount:
     """Return an account with the Secrets that any manifest of it lists, each once."""
-    found = [account] if other is None else [other, account]
-    pulled = (secret for manifest in found for secret in pull_secrets(manifest.image_pull_secrets))
+    manifests = [account] if other is None else [other, account]
+    pulled = (secret for manifest in manifests for secret in pull_secrets(manifest.image_pull_secrets))
     return replace(
         account,
         given_metadata=ObjectMeta(name=key.name, namespace=key.namespace),
-        secrets=[*dict.fromkeys(entry for manifest in found for entry in manifest.secrets or ())],
+        secrets=[*dict.fromkeys(entry for manifest in manifests for entry in manifest.secrets or ())],
         image_pull_secrets=[{"name": secret} for secret in dict.fromkeys(pulled)],
     )
 
@@ -115,15 +115,15 @@ def _differs(evaluation: ManifestEvaluation, first: ManifestEvaluation) -> Input
 
 def _snapshot(checked: CheckReport, namespace: str) -> ClusterSnapshot:
     """Return the Secrets and Namespaces among the manifests, and what a cluster has recorded about uses."""
-    cluster = cluster_of((found.manifest for found in checked.evaluations), namespace=namespace)
+    cluster = cluster_of((evaluation.manifest for evaluation in checked.evaluations), namespace=namespace)
     recorded: dict[tuple[str, str], LegacyTokenSecret] = {}
     tracked_since = None
     for evaluation in checked.evaluations:
         key = evaluation.namespace, evaluation.manifest.name
         if evaluation.manifest.group_kind == ("", "ConfigMap") and key == TRACKING:
             tracked_since = _tracked_since(evaluation.manifest.raw)
-        elif (found := _secret(evaluation)) and (found.metadata.creation_timestamp or key not in recorded):
-            recorded[key] = found
+        elif (secret := _secret(evaluation)) and (secret.metadata.creation_timestamp or key not in recorded):
+            recorded[key] = secret
     secrets = [
         _with_identity(recorded.get((within, name)), within, name, account)
         for within, accounts in cluster.legacy_tokens.items()
@@ -139,10 +139,10 @@ def _secret(evaluation: ManifestEvaluation) -> LegacyTokenSecret | None:
     if evaluation.subject is not Subject.SECRET:
         return None
     try:
-        found = msgspec.json.decode(evaluation.manifest.raw, type=_ManifestSecret)
+        secret = msgspec.json.decode(evaluation.manifest.raw, type=_ManifestSecret)
     except (msgspec.DecodeError, RecursionError):
         return None
-    return found if found.type == LEGACY_TOKEN_TYPE else None
+    return secret if secret.type == LEGACY_TOKEN_TYPE else None
 
 
 def _with_identity(recorded: LegacyTokenSecret | None, namespace: str, name: str, account: str) -> LegacyTokenSecret:

@@ -47,22 +47,22 @@ def write_folder(
     """
     _remove_unfinished(folder)
     written: dict[Path, FileContent] = {}
-    found: list[OutputFile] = []
+    results: list[OutputFile] = []
     for name, body in files.items():
         path = folder / name
         old = _read(path)
         new = f"{_stamp(name, body)}\n{_with_ticks(body, old)}"
         if old == new or (old is not None and not force and _stamped(old) == _digest(body)):
-            found.append(OutputFile(path, FileState.UNCHANGED))
+            results.append(OutputFile(path, FileState.UNCHANGED))
         elif old is None or force or _is_generated(old):
             written[path] = FileContent([new.encode()], WORLD_READABLE)
-            found.append(OutputFile(path, FileState.WRITTEN))
+            results.append(OutputFile(path, FileState.WRITTEN))
         else:
-            found.append(OutputFile(path, FileState.KEPT))
+            results.append(OutputFile(path, FileState.KEPT))
     if written:
         folder.mkdir(parents=True, exist_ok=True)
         replace_files(written)
-    return found + list(_remove_stale(folder, files, force=force) if remove else ())
+    return results + list(_remove_stale(folder, files, force=force) if remove else ())
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -111,8 +111,8 @@ def _digest(body: str) -> str:
 
 def _stamped(text: str) -> str:
     """Return the digest in a file's first line, empty if it has none."""
-    found = _STAMP.match(text)
-    return found[1] if found else ""
+    match = _STAMP.match(text)
+    return match[1] if match else ""
 
 
 def _is_generated(text: str) -> bool:

@@ -60,16 +60,16 @@ def _element(target: list[dict[str, Any]], key: str, source: Json) -> dict[str, 
 
 def json_patch(original: Json, edits: Iterable[Edit]) -> list[Operation]:
     """Return the edits of an object as a JSON Patch that fails if an element that it changes is not where it was."""
-    found = tuple(edits)
+    all_edits = tuple(edits)
     tests: dict[str, Operation] = {}
-    for edit in found:
+    for edit in all_edits:
         pointer, name = "", ""
         for token in edit.pointer.split("/")[1:]:
             parent = value_at(original, pointer)
             pointer = f"{pointer}/{token}"
             key = _MERGE_KEYS.get(name) if isinstance(parent, list) else None
             if key:
-                place = f"{pointer}/{escape(key)}"
-                tests[place] = {"op": "test", "path": place, "value": value_at(original, place)}
+                key_pointer = f"{pointer}/{escape(key)}"
+                tests[key_pointer] = {"op": "test", "path": key_pointer, "value": value_at(original, key_pointer)}
             name = unescape(token)
-    return [*tests.values(), *assemble(found)]
+    return [*tests.values(), *assemble(all_edits)]

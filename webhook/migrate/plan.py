@@ -54,7 +54,7 @@ class NamespaceMigration(Struct, frozen=True):
     @property
     def beyond_patches(self) -> int:
         """How many workloads need more than their patch."""
-        return sum(bool(found.plan.manual or found.seen or found.patch is None) for found in self.workloads)
+        return sum(bool(workload.plan.manual or workload.seen or workload.patch is None) for workload in self.workloads)
 
 
 class Migration(Struct, frozen=True):
@@ -80,9 +80,9 @@ def plan_migration(
     for secret in report.legacy_secrets:
         secrets.setdefault(secret.namespace, []).append(secret)
     naming = {
-        (secret.namespace, found.group, found.kind, found.name)
+        (secret.namespace, reference.group, reference.kind, reference.name)
         for secret in report.legacy_secrets
-        for found in (*secret.references, *secret.image_pulls)
+        for reference in (*secret.references, *secret.image_pulls)
     }
     workloads: dict[str, list[WorkloadMigration]] = {}
     for workload in report.workloads:
@@ -101,7 +101,7 @@ def plan_migration(
             namespace,
             tuple(workloads.get(namespace, ())),
             tuple(sorted(accounts.get(namespace, ()), key=lambda account: account.name)),
-            tuple(found),
+            tuple(namespace_secrets),
             policy.api_audiences(cluster)[0],
             report.policy.api_audiences.source is AudienceSource.ASSUMED,
             min(
@@ -111,14 +111,14 @@ def plan_migration(
             {account.name: account for account in report.accounts_with_tokens if account.namespace == namespace},
             cluster.namespace_labels(namespace),
             scanned[namespace],
-            _unused_from(found, report),
+            _unused_from(namespace_secrets, report),
         )
-        for namespace, found in sorted(secrets.items())
+        for namespace, namespace_secrets in sorted(secrets.items())
     )
 
 
 def _unused_from(secrets: Iterable[LegacySecret], report: ScanReport) -> Mapping[str, dt.date]:
     """Return when Secrets without a recorded use count as unused: those for which that is still to come."""
     today, wait = report.time.astimezone(dt.UTC).date(), dt.timedelta(days=report.unused_days)
-    never_used = ((found.name, found.unused_since) for found in secrets if not found.last_used)
+    never_used = ((secret.name, secret.unused_since) for secret in secrets if not secret.last_used)
     return {name: since + wait for name, since in never_used if since and since + wait > today}

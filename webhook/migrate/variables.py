@@ -58,15 +58,15 @@ def _plan_env_from(builder: PlanBuilder, ref: ContainerRef) -> None:
     remaining: list[Json] = []
     for number, entry in enumerate(entries):
         secret = str(((entry or {}).get("secretRef") or {}).get("name"))
-        place = f"{pointer}/{number}"
-        if secret not in builder.context.legacy_tokens or not builder.is_own(place, secret):
+        entry_pointer = f"{pointer}/{number}"
+        if secret not in builder.context.legacy_tokens or not builder.is_own(entry_pointer, secret):
             remaining.append(entry)
             continue
         prefix = entry.get("prefix") or ""
         for key, (kind, source) in _OTHER_SOURCES.items():
             if builder.add_variable(ref, f"{prefix}{key}", {"valueFrom": {kind: source}}):
-                builder.change(place, secret, _variable(ref, prefix + key), _same_value(kind, source))
-        _add_path_variable(builder, ref, place, f"{prefix}token", secret)
+                builder.change(entry_pointer, secret, _variable(ref, prefix + key), _same_value(kind, source))
+        _add_path_variable(builder, ref, entry_pointer, f"{prefix}token", secret)
     if len(remaining) < len(entries):
         builder.edits.append(Put(pointer, remaining, replaces=True) if remaining else Remove(pointer))
 
@@ -82,8 +82,8 @@ def _add_path_variable(builder: PlanBuilder, ref: ContainerRef, pointer: str, va
     builder.task(
         ref, f"read the token from the file that {quote(new)} names, again for each use; {quote(variable)} is not set"
     )
-    for place in _expansions(builder.raw(ref.pointer), variable):
-        path = builder.path(f"{ref.pointer}{place}")
+    for expansion in _expansions(builder.raw(ref.pointer), variable):
+        path = builder.path(f"{ref.pointer}{expansion}")
         builder.task(ref, f"{quote(path)} contains {quote(f'$({variable})')}, which will not be replaced: change it")
 
 
@@ -104,5 +104,7 @@ def _variable(ref: ContainerRef, name: str) -> str:
 
 
 def _same_value(kind: str, source: Json) -> str:
-    place = f"ConfigMap {quote(source['name'])}" if kind == "configMapKeyRef" else f"field {quote(source['fieldPath'])}"
-    return f"the same value, from {place}"
+    origin = (
+        f"ConfigMap {quote(source['name'])}" if kind == "configMapKeyRef" else f"field {quote(source['fieldPath'])}"
+    )
+    return f"the same value, from {origin}"

@@ -107,9 +107,9 @@ def plan_workload(
     group_kind = workload.group, workload.kind
     namespace = workload.namespace
     request = manifest_request(group_kind, raw or b"null", namespace=namespace, workloads=custom)
-    found = request.object if raw else None
+    manifest = request.object if raw else None
     pointer = request.template_pointer
-    template = found if isinstance(found, Pod) else getattr(found, "template", None)
+    template = manifest if isinstance(manifest, Pod) else getattr(manifest, "template", None)
     value: Json = msgspec.json.decode(raw) if raw else {}
     plan = TemplatePlan()
     account = workload.groups[0].account if workload.groups else ""

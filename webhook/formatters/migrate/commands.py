@@ -64,8 +64,8 @@ def account_commands(account: AccountMigration) -> list[str]:
 def kinds_commands(namespace: str, secrets: Iterable[str]) -> list[str]:
     """Return the commands that print the kinds of which an object in a namespace names one of the Secrets."""
     kinds = "kubectl api-resources --namespaced --verbs=list -o name | grep -vE '^(secrets|pods|events)'"
-    found = f"kubectl get $kind -n {quoted(namespace)} -o yaml | grep -qwF {_patterns(secrets)}"
-    return [f"for kind in $({kinds}); do", f"  {found} && echo $kind", "done"]
+    matches = f"kubectl get $kind -n {quoted(namespace)} -o yaml | grep -qwF {_patterns(secrets)}"
+    return [f"for kind in $({kinds}); do", f"  {matches} && echo $kind", "done"]
 
 
 def pull_secrets_commands(namespace: str) -> list[str]:

@@ -58,7 +58,7 @@ def _own_labels(plan: NamespaceMigration) -> list[str]:
 
 
 def _deployed_by(plan: NamespaceMigration) -> list[str]:
-    return sorted({found.deployed_by for found in plan.workloads} - {""})
+    return sorted({workload.deployed_by for workload in plan.workloads} - {""})
 
 
 def _document(value: object) -> str:
@@ -85,27 +85,27 @@ def _target(patch: PatchFile) -> dict[str, str]:
 
 def _checklist(plan: NamespaceMigration, migration: Migration) -> str:
     accounts = plan.accounts_with_tokens.items()
-    users = {name for found in plan.workloads for name in found.secrets}
+    users = {name for workload in plan.workloads for name in workload.secrets}
 
     def named_by(secret: str) -> list[str]:
-        workloads = [found.title for found in plan.workloads if secret in found.secrets]
-        listing = (found.name for found in plan.accounts if secret in {*found.listed, *found.pulled})
+        workloads = [workload.title for workload in plan.workloads if secret in workload.secrets]
+        listing = (account.name for account in plan.accounts if secret in {*account.listed, *account.pulled})
         return [*workloads, *(f"ServiceAccount/{name}" for name in listing)]
 
-    copies = [found.name for found in plan.secrets if found.is_copy]
-    disabled_on = {found.name: found.invalid_since for found in plan.secrets if found.invalid_since}
-    valid = [found for found in plan.secrets if not (found.is_copy or found.invalid_since)]
+    copies = [secret.name for secret in plan.secrets if secret.is_copy]
+    disabled_on = {secret.name: secret.invalid_since for secret in plan.secrets if secret.invalid_since}
+    valid = [secret for secret in plan.secrets if not (secret.is_copy or secret.invalid_since)]
     page = _template("checklist.md").render(
         plan=plan,
         migration=migration,
         names=[secret.name for secret in plan.secrets],
         adds_tokens=any(workload.plan.adds_tokens for workload in plan.workloads),
         lifetime=humanize_seconds(plan.lifetime),
-        powers={name: grants_text(found.grants) for name, found in accounts if found.grants is not None},
+        powers={name: grants_text(account.grants) for name, account in accounts if account.grants is not None},
         named_by=named_by,
         nobody="none of these manifests" if migration.from_manifests else "nothing",
-        unnamed=_by_day((found.name for found in valid if found.name not in users), plan.unused_from),
-        named=_by_day((found.name for found in valid if found.name in users), plan.unused_from),
+        unnamed=_by_day((secret.name for secret in valid if secret.name not in users), plan.unused_from),
+        named=_by_day((secret.name for secret in valid if secret.name in users), plan.unused_from),
         disabled=_by_day((name for name in disabled_on if name not in copies), disabled_on),
         disabled_on=disabled_on,
         after=dt.timedelta(days=AFTER_DAYS),
@@ -113,7 +113,7 @@ def _checklist(plan: NamespaceMigration, migration: Migration) -> str:
         last_use=_last_use,
         seen=_seen,
         other_accounts=_other_accounts,
-        pods=lambda workload: sorted({pod for found in workload.seen for pod in found.pods}),
+        pods=lambda workload: sorted({pod for reference in workload.seen for pod in reference.pods}),
         commands=commands,
     )
     return _EMPTY_LINES.sub("\n\n", page)
@@ -121,10 +121,10 @@ def _checklist(plan: NamespaceMigration, migration: Migration) -> str:
 
 def _by_day(names: Iterable[str], days: Mapping[str, dt.date]) -> list[tuple[dt.date | None, list[str]]]:
     """Return the names by their day; first those without one."""
-    found: dict[dt.date | None, list[str]] = {}
+    by_day: dict[dt.date | None, list[str]] = {}
     for name in names:
-        found.setdefault(days.get(name), []).append(name)
-    return sorted(found.items(), key=lambda item: item[0] or dt.date.min)
+        by_day.setdefault(days.get(name), []).append(name)
+    return sorted(by_day.items(), key=lambda item: item[0] or dt.date.min)
 
 
 def _last_use(secret: LegacySecret) -> str:
@@ -133,16 +133,16 @@ def _last_use(secret: LegacySecret) -> str:
 
 
 def _seen(workload: WorkloadMigration) -> str:
-    return ", ".join(f"{code(found.path)} with Secret {code(found.secret)}" for found in workload.seen)
+    return ", ".join(f"{code(reference.path)} with Secret {code(reference.secret)}" for reference in workload.seen)
 
 
 def _other_accounts(workload: WorkloadMigration) -> dict[str, list[ManualChange]]:
     """Return the fields with tokens of other accounts, by the account."""
-    found: dict[str, list[ManualChange]] = {}
+    changes: dict[str, list[ManualChange]] = {}
     for left in workload.plan.manual:
         if left.reason is Reason.OTHER_ACCOUNT:
-            found.setdefault(left.account, []).append(left)
-    return found
+            changes.setdefault(left.account, []).append(left)
+    return changes
 
 
 @cache

@@ -7,8 +7,8 @@ from webhook.migrate.plan import Migration, NamespaceMigration
 def changes_text(plan: NamespaceMigration, migration: Migration) -> str:
     """Return how many objects have to change, and of how many a person has to change more than a patch does."""
     if plan.is_done:
-        place = "in these manifests " if migration.from_manifests else ""
-        return f"nothing {place}refers to its legacy Secrets"
+        scope = "in these manifests " if migration.from_manifests else ""
+        return f"nothing {scope}refers to its legacy Secrets"
     counts = ((len(plan.workloads), "workload"), (len(plan.accounts), "ServiceAccount"))
     objects = " and ".join(counted(count, noun) for count, noun in counts if count)
     more = plan.beyond_patches
