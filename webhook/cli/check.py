@@ -195,7 +195,7 @@ def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProbl
     if isinstance(documents, InputProblem):
         click.echo(problem_line(documents), err=True)
         return
-    others = (found.problem for found in report.not_evaluated if not found.kind)
+    others = (skipped.problem for skipped in report.not_evaluated if not skipped.kind)
     for problem in (*report.problems, *others):
         if problem.document is not None:
             click.echo(problem_line(problem, "note", "; not evaluated, printed unchanged"), err=True)

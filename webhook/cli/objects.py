@@ -82,14 +82,14 @@ def _tracking(transport: Transport) -> Iterator[dict[str, Any]]:
     """Yield the ConfigMap with the day since which uses are recorded, unless the API server refuses it."""
     namespace, name = TRACKING
     try:
-        found = next(list_objects(config_map(namespace, name), transport), None)
+        configmap = next(list_objects(config_map(namespace, name), transport), None)
     except ApiError as error:
         if error.status != _FORBIDDEN:
             raise
         reason = f"{plain(str(error))}; without it, no Secret counts as unused"
         click.echo(f"warning: cannot read ConfigMap {namespace}/{name}: {reason}", err=True)
         return
-    if found:
-        data = {TRACKED_SINCE: (found.data or {}).get(TRACKED_SINCE, "")}
+    if configmap:
+        data = {TRACKED_SINCE: (configmap.data or {}).get(TRACKED_SINCE, "")}
         metadata = {"name": name, "namespace": namespace}
         yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}

@@ -53,7 +53,7 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
 
         current = scan(default_policy())
         if unread := [unread for unread in current.unread if unread.affects_decisions]:
-            errors = "".join(f"\nerror: {found.error}; missing: {found.missing}" for found in unread)
+            errors = "".join(f"\nerror: {part.error}; missing: {part.missing}" for part in unread)
             raise click.ClickException(f"no policy was drafted, as a part of the cluster could not be read{errors}")
         text = write_document(draft_policy(current, now.date() + dt.timedelta(days))).removeprefix("---\n")
         policy = read_policy(text.encode())

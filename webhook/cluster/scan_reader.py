@@ -122,11 +122,11 @@ class ScanReader:
 
     def policy(self, namespace: str, name: str) -> str | None:
         """Return the policy document in a ConfigMap, or None if that does not exist. Raises `ApiError`."""
-        found = next(list_objects(policy_object(namespace, name), self._transport, self._progress), None)
-        if found is None:
+        configmap = next(list_objects(policy_object(namespace, name), self._transport, self._progress), None)
+        if configmap is None:
             return None
-        self._policy_changed = found.changed
-        return (found.data or {}).get(KEY, "")
+        self._policy_changed = configmap.changed
+        return (configmap.data or {}).get(KEY, "")
 
     def snapshot(
         self, own_namespace: str = DEFAULT_NAMESPACE, given_audiences: tuple[str, ...] = ()
@@ -166,17 +166,17 @@ class ScanReader:
                 f"templates of {workload.kind}s: their pods are evaluated as they run, and only legacy Secrets marked"
                 " invalid are safe to delete, because a template may name the others"
             )
-            for found in self._list(workload.resource, missing, affects_decisions=True, may_name_secrets=True):
-                meta = found.metadata
-                idle = isinstance(found, ReplicaSet) and found.replicas == 0
-                finished = isinstance(found, Job) and found.finished
+            for item in self._list(workload.resource, missing, affects_decisions=True, may_name_secrets=True):
+                meta = item.metadata
+                idle = isinstance(item, ReplicaSet) and item.replicas == 0
+                finished = isinstance(item, Job) and item.finished
                 if finished and not meta.controller:
                     continue  # nothing creates it again
-                label = found.revision_label if isinstance(found, RollingWorkload) else None
+                label = item.revision_label if isinstance(item, RollingWorkload) else None
                 scanner.add_workload(
                     OwnerKey(meta.namespace or "", workload.group, workload.kind, meta.name or ""),
                     meta.controller,
-                    TemplateRevision(found.template, label),
+                    TemplateRevision(item.template, label),
                     creates_pods=workload.creates_pods and not (idle or finished),
                     identity=OwnerIdentity(workload.api_version, meta.uid or ""),
                 )
@@ -204,22 +204,22 @@ class ScanReader:
         for kind in kinds:
             for raw in self._list(kind.resource, missing, affects_decisions=True, may_name_secrets=True):
                 try:
-                    found = read_custom_workload(raw, kind.pointers, ScannedPod)
+                    workload = read_custom_workload(raw, kind.pointers, ScannedPod)
                 except (msgspec.DecodeError, RecursionError):
                     continue  # its controller cannot create a pod from such a template either
-                meta = found.metadata
-                if found.given_template is None or owner_kind(meta.controller) in known:
+                meta = workload.metadata
+                if workload.given_template is None or owner_kind(meta.controller) in known:
                     continue
                 owner = OwnerKey(meta.namespace or "", *kind.group_kind, meta.name or "")
                 identity = OwnerIdentity(kind.api_version, meta.uid or "")
-                revision = TemplateRevision(found.template)
+                revision = TemplateRevision(workload.template)
                 scanner.add_workload(owner, meta.controller, revision, creates_pods=True, identity=identity)
 
     def _read_namespaces(self, snapshot: ClusterSnapshot, missing: str) -> None:
         """Read all namespaces, or the given ones if the API server refuses the list."""
         try:
-            for found in list_objects(NAMESPACES, self._transport, self._progress):
-                snapshot.namespaces[found.metadata.name] = labels(found.metadata.labels)
+            for namespace in list_objects(NAMESPACES, self._transport, self._progress):
+                snapshot.namespaces[namespace.metadata.name] = labels(namespace.metadata.labels)
         except ApiError as error:
             if error.status not in REFUSED:
                 raise
@@ -237,11 +237,11 @@ class ScanReader:
         hint = f"kubectl auth can-i get namespaces/{name} -n {name}; manifests/scanner grants it"
         with self._gap(f"namespace {name}", missing, hint, affects_decisions=True, statuses=frozenset({403})):
             try:
-                found = read_object(NAMESPACES, name, self._transport)
+                namespace = read_object(NAMESPACES, name, self._transport)
             except ApiError as error:
                 message = f"--namespace {name}: no such namespace" if error.status == NOT_FOUND else str(error)
                 raise ApiError(error.status, message) from None
-            snapshot.namespaces[name] = labels(found.metadata.labels)
+            snapshot.namespaces[name] = labels(namespace.metadata.labels)
 
     def _parts(self, resource: Resource[T]) -> list[Resource[T]]:
         """Return the resource in each of the given namespaces, or in all."""
@@ -287,11 +287,11 @@ class ScanReader:
     def _read_tracked_since(self) -> dt.date | None:
         namespace, name = TRACKING
         missing = "since when uses of legacy tokens are recorded: no Secret counts as unused"
-        found: ConfigMap | None = None
+        configmap: ConfigMap | None = None
         hint = f"kubectl auth can-i list configmaps/{name} -n {namespace}"
         with self._gap(TRACKING_TITLE, missing, hint):
-            found = self._config_map(namespace, name)
-        return parse_day((found.data or {}).get(TRACKED_SINCE)) if found else None
+            configmap = self._config_map(namespace, name)
+        return parse_day((configmap.data or {}).get(TRACKED_SINCE)) if configmap else None
 
     def _read_history(self) -> AdmissionHistory:
         before = len(self._unread)

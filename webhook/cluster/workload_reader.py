@@ -42,9 +42,9 @@ class WorkloadReader:
             if path is None:
                 return None
             resource = Resource(workload.title, path, msgspec.Raw, f"{BY_NAME}{workload.name}")
-            found = next(list_objects(resource.within(workload.namespace), self._transport), None)
+            raw = next(list_objects(resource.within(workload.namespace), self._transport), None)
         except ApiError as error:
             if error.status not in _UNREADABLE:
                 raise
             return None
-        return None if found is None else bytes(found)
+        return None if raw is None else bytes(raw)

@@ -40,8 +40,8 @@ def annotation(kind: str, path: str, properties: Mapping[str, object], message: 
 
 def problem_annotation(problem: InputProblem, kind: str = "error") -> Annotation:
     """Return the annotation of what could not be read, or of a warning."""
-    place = {"line": problem.line, "col": problem.column, "title": "tokenguard"}
-    return annotation(kind, problem.path, place, problem.message)
+    properties = {"line": problem.line, "col": problem.column, "title": "tokenguard"}
+    return annotation(kind, problem.path, properties, problem.message)
 
 
 def _path(path: str) -> str:

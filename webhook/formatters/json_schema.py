@@ -7,8 +7,8 @@ import msgspec
 
 def report_schema(report: type[msgspec.Struct], command: str, version: int) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of what a command prints with `--output json`."""
-    found = msgspec.json.schema(report)
-    root = found["$defs"].pop(report.__name__)
+    schema = msgspec.json.schema(report)
+    root = schema["$defs"].pop(report.__name__)
     tool = {"type": "string", "description": "The version of tokenguard."}
     root["properties"] = {"version": {"const": version}, "toolVersion": tool} | root["properties"]
     root["required"] = ["version", "toolVersion", *root["required"]]
@@ -16,5 +16,5 @@ def report_schema(report: type[msgspec.Struct], command: str, version: int) -> d
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **root,
         "title": f"tokenguard {command} --output json, version {version}",
-        "$defs": found["$defs"],
+        "$defs": schema["$defs"],
     }

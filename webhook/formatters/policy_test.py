@@ -109,5 +109,5 @@ def format_github_report(report: PolicyTestReport, _options: FormatOptions = DEF
 
 
 def _annotation(result: CaseResult) -> Annotation:
-    place = {"line": result.line, "title": f"failed: {result.name}"}
-    return annotation("error", result.path, place, "\n".join(_lines(result)))
+    properties = {"line": result.line, "title": f"failed: {result.name}"}
+    return annotation("error", result.path, properties, "\n".join(_lines(result)))

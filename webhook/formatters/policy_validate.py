@@ -27,9 +27,9 @@ def format_text(report: PolicyValidationReport, options: FormatOptions = DEFAULT
 
 
 def _problems(policy: ValidatedPolicy) -> list[tuple[str, InputProblem]]:
-    found = [("error", problem) for problem in policy_problems(policy.path, policy.errors)]
-    found += [("warning", problem) for problem in policy_problems(policy.path, policy.warnings)]
-    return sorted(found, key=lambda each: each[1].line or 0)
+    problems = [("error", problem) for problem in policy_problems(policy.path, policy.errors)]
+    problems += [("warning", problem) for problem in policy_problems(policy.path, policy.warnings)]
+    return sorted(problems, key=lambda each: each[1].line or 0)
 
 
 def _result(policy: ValidatedPolicy, *, named: bool) -> str:
@@ -75,9 +75,9 @@ def _error(error: PolicyError) -> dict[str, Any]:
 
 def format_github_report(report: PolicyValidationReport, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield an annotation for each error and warning, and the results."""
-    found = [(word, problem) for policy in report.policies for word, problem in _problems(policy)]
-    found = [*(("error", problem) for problem in report.problems), *sorted(found, key=lambda each: each[0])]
-    yield from annotation_lines(problem_annotation(problem, word) for word, problem in found)
+    problems = [(word, problem) for policy in report.policies for word, problem in _problems(policy)]
+    problems = [*(("error", problem) for problem in report.problems), *sorted(problems, key=lambda each: each[0])]
+    yield from annotation_lines(problem_annotation(problem, word) for word, problem in problems)
     for policy in report.policies:
         yield f"{safe_text(_result(policy, named=True))}\n"
     yield from (f"{line}\n" for line in _total(report))
