@@ -110,8 +110,8 @@ class ApiServer:
     def get(self, path, _query, _accept):
         if path not in self.objects:
             raise ApiError(403, "HTTP 403: no") if self.forbidden else ApiError(404, "HTTP 404: no")
-        found = self.objects[path]
-        return found.encode() if isinstance(found, str) else json.dumps(found).encode()
+        answer = self.objects[path]
+        return answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
 
     def post(self, _path, _body):
         if self.forbidden:
@@ -155,11 +155,11 @@ def test_everything_is_read() -> None:
 def test_webhook_is_read_with_its_selectors() -> None:
     facts = read_facts(ApiServer(WHOLE), "tokenguard", None, probe=False)
     assert facts.configurations[MUTATING].opt_out_label == "example.com/off"
-    found = facts.configurations[MUTATING].webhooks["pods.mutate.tokenguard.svc"]
-    assert found.namespace_selector == (Requirement("a", "In", ("b",)), Requirement("c", "Exists"))
-    assert (found.rules, found.has_object_selector) == (frozenset({("pods", "CREATE")}), False)
-    assert (found.target, found.host) == ("tokenguard/tokenguard", "tokenguard.tokenguard.svc")
-    assert found.bundle == CA.certificate
+    webhook_facts = facts.configurations[MUTATING].webhooks["pods.mutate.tokenguard.svc"]
+    assert webhook_facts.namespace_selector == (Requirement("a", "In", ("b",)), Requirement("c", "Exists"))
+    assert (webhook_facts.rules, webhook_facts.has_object_selector) == (frozenset({("pods", "CREATE")}), False)
+    assert (webhook_facts.target, webhook_facts.host) == ("tokenguard/tokenguard", "tokenguard.tokenguard.svc")
+    assert webhook_facts.bundle == CA.certificate
 
 
 def test_no_private_key_is_in_the_facts() -> None:

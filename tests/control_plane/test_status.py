@@ -50,10 +50,10 @@ def scaled(plane, ready) -> None:
 
 def only_problems(plane, *rows):
     """Return the problems; fail unless they are of these rows, or of the probe that follows from them."""
-    found_rows, found = status(plane)
-    assert {name for name, row in found_rows.items() if row["state"] == "problem"} - {"probe"} == set(rows), found
-    assert all(problem["fix"] for problem in found)
-    return found
+    rows_by_name, problems = status(plane)
+    assert {name for name, row in rows_by_name.items() if row["state"] == "problem"} - {"probe"} == set(rows), problems
+    assert all(problem["fix"] for problem in problems)
+    return problems
 
 
 @contextlib.contextmanager
@@ -73,8 +73,8 @@ def restored(plane, kind, *where, wait=True):
 
 def test_status_of_a_protected_cluster_is_clean(installation) -> None:
     plane = installation.plane
-    rows, found = status(plane)
-    assert found == []
+    rows, problems = status(plane)
+    assert problems == []
     assert {row["state"] for row in rows.values()} <= {"ok", "absent", "note"}, rows
     assert rows["probe"]["summary"] == "now: deny success, patch success"
     text = run_command("status", "--kubeconfig", str(plane.folder / "kubeconfig"))
@@ -143,8 +143,8 @@ def test_wrong_ca_bundle_is_named(installation) -> None:
             changed = {**webhook, "clientConfig": {**webhook["clientConfig"], "caBundle": other}}
             patch = {"webhooks": [changed]}
             plane.do("patch", kind, "tokenguard", "-p", json.dumps(patch))
-        found = only_problems(plane, "certificate")
-        texts = [problem["text"] for problem in found]
+        problems = only_problems(plane, "certificate")
+        texts = [problem["text"] for problem in problems]
         assert any("caBundle of pods.validate.tokenguard.svc and 5 more does not match" in text for text in texts)
 
 
@@ -155,9 +155,11 @@ def test_deleted_configuration_is_named(installation, kind) -> None:
         plane.do("delete", kind, "tokenguard")
         row = kind.removesuffix("webhookconfiguration")
         eventually(lambda: [row["state"] for row in status(plane)[0].values()].count("problem") == 2)
-        found = only_problems(plane, row)
-        assert any("tokenguard does not exist" in problem["text"] for problem in found)
-        [effect] = [problem for problem in found if problem["text"].startswith("dry run in namespace tokenguard-probe")]
+        problems = only_problems(plane, row)
+        assert any("tokenguard does not exist" in problem["text"] for problem in problems)
+        [effect] = [
+            problem for problem in problems if problem["text"].startswith("dry run in namespace tokenguard-probe")
+        ]
         assert "tokenguard does not exist" in effect["cause"]
 
 
@@ -174,8 +176,8 @@ def test_expired_certificate_is_named(installation) -> None:
     # paused: or it issues another one within seconds
     with restored(plane, "secret", "tokenguard-tls", "-n", "tokenguard"), server.paused():
         plane.do("patch", "secret", "tokenguard-tls", "-n", "tokenguard", "-p", json.dumps({"data": data}))
-        rows, found = status(plane)
-        texts = [problem["text"] for problem in found]
+        rows, problems = status(plane)
+        texts = [problem["text"] for problem in problems]
         assert rows["certificate"]["state"] == "problem"
         assert any("the certificate in Secret tokenguard/tokenguard-tls expired on" in text for text in texts)
         assert "does not match" in " ".join(texts), "the caBundle is the one of before"
@@ -194,7 +196,7 @@ def test_expired_ca_is_replaced_by_the_suggested_command(installation) -> None:
         encoded = {name: base64.b64encode(content).decode() for name, content in data.items()}
         plane.do("patch", "secret", "tokenguard-tls", "-n", "tokenguard", "-p", json.dumps({"data": encoded}))
         expired = "the certificate in Secret tokenguard/tokenguard-tls expired on"
-        [problem] = [found for found in status(plane)[1] if found["text"].startswith(expired)]
+        [problem] = [problem for problem in status(plane)[1] if problem["text"].startswith(expired)]
         assert problem["fix"] == "tokenguard certs rotate"
         done = run_command(*problem["fix"].split()[1:], "--kubeconfig", str(plane.folder / "kubeconfig"))
         assert (done.returncode, done.stderr) == (0, "")
@@ -255,8 +257,8 @@ def test_edited_backstop_is_named(installation) -> None:
     plane.do(*apply, stdin=listed)
     kind, name = next((obj["kind"], obj["metadata"]["name"]) for obj in exported)
     try:
-        rows, found = status(plane)
-        assert (rows["backstop"]["state"], found) == ("ok", [])
+        rows, problems = status(plane)
+        assert (rows["backstop"]["state"], problems) == ("ok", [])
         plane.do("patch", kind, name, "--type=merge", "-p", json.dumps({"spec": {"failurePolicy": "Ignore"}}))
         [problem] = only_problems(plane, "backstop")
         assert f"{name} was edited" in problem["text"]
@@ -274,15 +276,15 @@ def test_status_without_rights_reports_what_was_not_read(installation, tmp_path)
     plane = installation.plane
     plane.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": "shop"}})
     kubeconfig = account_kubeconfig(plane, tmp_path, account="reader", namespace="shop")
-    rows, found = status(plane, kubeconfig=kubeconfig)
-    assert found == []
+    rows, problems = status(plane, kubeconfig=kubeconfig)
+    assert problems == []
     assert {name for name, row in rows.items() if row["state"] == "unknown"} == rows.keys()
     assert all("not read: HTTP 403" in row["summary"] for name, row in rows.items() if name != "probe")
 
 
 def test_probe_namespace_without_a_quota_is_a_note(installation) -> None:
     probe = eventually(  # until the API server knows that the backstop of the test above is gone
-        lambda: found if len((found := status(installation.plane)[0]["probe"])["problems"]) == 1 else None
+        lambda: row if len((row := status(installation.plane)[0]["probe"])["problems"]) == 1 else None
     )
     [problem] = probe["problems"]
     assert problem["note"]

@@ -34,10 +34,10 @@ def cause(cluster, row: str, text: str) -> Problem:
     """Return the problem of a row as soon as it is named, which takes a minute at most."""
     began = time.monotonic()
 
-    def found() -> list[Problem]:
+    def named() -> list[Problem]:
         return [problem for problem in status(cluster)[0][row]["problems"] if text in problem["text"]]
 
-    problem: Problem = eventually(found, patience=MINUTES)[0]
+    problem: Problem = eventually(named, patience=MINUTES)[0]
     print(f"\n{row}: named after {time.monotonic() - began:.1f} s: {problem['text'][:200]}")  # noqa: T201 - the result
     return problem
 
@@ -127,10 +127,10 @@ def test_status_names_a_wrong_ca_bundle(cluster) -> None:
     other = base64.b64encode(create_ca(dt.datetime.now(dt.UTC)).certificate).decode()
     kind = CONFIGURATIONS[1]
     with without_right(cluster, "clusterrole", kind + "s"):
-        found = json.loads(cluster.do("get", kind, "tokenguard", "-o", "json"))
+        configuration = json.loads(cluster.do("get", kind, "tokenguard", "-o", "json"))
         patch = [
             {"op": "replace", "path": f"/webhooks/{number}/clientConfig/caBundle", "value": other}
-            for number, _ in enumerate(found["webhooks"])
+            for number, _ in enumerate(configuration["webhooks"])
         ]
         time.sleep(1)  # until the API server knows that the right is gone
         cluster.do("patch", kind, "tokenguard", "--type=json", "-p", json.dumps(patch))

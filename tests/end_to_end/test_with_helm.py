@@ -48,17 +48,17 @@ def helm(cluster):
     """Install the chart by the two commands of docs/install.md; return helm and what denied pods meanwhile."""
     cluster.uninstall()
     eventually(lambda: "tokenguard" not in cluster.existing(), patience=3 * MINUTES)
-    found = Helm(cluster)
+    helm = Helm(cluster)
     with pods_created(cluster, "helm-install", evaluated=False) as loop:
-        values = ("tokenguard", str(CHART), "-f", str(found.values))
-        found.do("install", *values, "--create-namespace", "--set", "webhooks.enabled=false", "--wait")
+        values = ("tokenguard", str(CHART), "-f", str(helm.values))
+        helm.do("install", *values, "--create-namespace", "--set", "webhooks.enabled=false", "--wait")
         before = list(loop.failures)
-        found.do("upgrade", *values)
+        helm.do("upgrade", *values)
         eventually(lambda: is_webhook_called(cluster), patience=2 * MINUTES)
         loop.reach(PODS)
     assert before == []
-    yield found, loop.failures
-    found.do("uninstall", "tokenguard", "--ignore-not-found")
+    yield helm, loop.failures
+    helm.do("uninstall", "tokenguard", "--ignore-not-found")
     cluster.do("delete", "namespace", "tokenguard")
 
 

@@ -40,23 +40,27 @@ BACKSTOP = BackstopFacts("vap", ())
 
 
 def policy(rest=""):
-    found = read_policy(f"{HEAD}{rest}\n".encode())
-    return PolicyFacts("abc", None, tuple(found)) if isinstance(found, tuple | list) else PolicyFacts("abc", found)
+    document = read_policy(f"{HEAD}{rest}\n".encode())
+    return (
+        PolicyFacts("abc", None, tuple(document))
+        if isinstance(document, tuple | list)
+        else PolicyFacts("abc", document)
+    )
 
 
 def configuration(kind, **changed):
     """Return a configuration as shipped; `changed` are fields of its first webhook."""
-    found = {}
+    hooks = {}
     for name, (failure_policy, rules) in webhooks.SHIPPED[kind].items():
         pairs = frozenset((resource, verb) for resource, verbs in rules.items() for verb in verbs)
         term = Requirement("kubernetes.io/metadata.name", "NotIn", ("kube-system", "tokenguard"))
-        found[name] = WebhookFacts(
+        hooks[name] = WebhookFacts(
             name, failure_policy, pairs, (term,), has_object_selector=False, conditions=(),
             target="tokenguard/tokenguard", host=HOST, bundle=CA.certificate,
         )  # fmt: skip
-    first = next(iter(found))
-    found[first] = found[first]._replace(**changed)
-    return ConfigurationFacts(kind, found)
+    first = next(iter(hooks))
+    hooks[first] = hooks[first]._replace(**changed)
+    return ConfigurationFacts(kind, hooks)
 
 
 FACTS = ClusterFacts(
@@ -78,7 +82,7 @@ def changed(kind, **fields):
 
 
 def without(kind, name):
-    rest = {key: found for key, found in configuration(kind).webhooks.items() if key != name}
+    rest = {key: webhook for key, webhook in configuration(kind).webhooks.items() if key != name}
     return {**FACTS.configurations, kind: ConfigurationFacts(kind, rest)}
 
 
@@ -180,21 +184,21 @@ def test_optional_parts_are_absent_without_a_problem() -> None:
 
 @pytest.mark.parametrize(("facts", "name", "text"), PROBLEMS.values(), ids=PROBLEMS)
 def test_problem_is_named_with_its_fix(facts, name, text) -> None:
-    found = rows_with_problems(replace(FACTS, **facts))
-    assert list(found) == [name]
+    rows = rows_with_problems(replace(FACTS, **facts))
+    assert list(rows) == [name]
     assert not evaluate_status(replace(FACTS, **facts)).is_protected
-    assert found[name].state is RowState.PROBLEM
-    assert text in found[name].problems[0].text
-    assert all(problem.fix for problem in found[name].problems)
+    assert rows[name].state is RowState.PROBLEM
+    assert text in rows[name].problems[0].text
+    assert all(problem.fix for problem in rows[name].problems)
 
 
 @pytest.mark.parametrize(("facts", "name", "text"), NOTES.values(), ids=NOTES)
 def test_note_leaves_pods_protected(facts, name, text) -> None:
     report = evaluate_status(replace(FACTS, **facts))
-    found = rows_with_problems(replace(FACTS, **facts))
+    rows = rows_with_problems(replace(FACTS, **facts))
     assert report.is_protected
-    assert (list(found), found[name].state) == ([name], RowState.NOTE)
-    assert text in found[name].problems[0].text
+    assert (list(rows), rows[name].state) == ([name], RowState.NOTE)
+    assert text in rows[name].problems[0].text
 
 
 @pytest.mark.parametrize("part", ["replicas", "certificate", "policy", "namespaces", "probe", "scan", "backstop"])
@@ -224,10 +228,10 @@ def test_last_success_of_the_replicas_is_shown() -> None:
     assert row.summary == "replicas: last success 2026-11-26 11:00:00 UTC; not probed now: no right"
 
 
-@pytest.mark.parametrize(("found", "summary"), [(None, "none"), (BACKSTOP, "vap")])
-def test_backstop_that_a_replica_cannot_update_is_a_problem(found, summary) -> None:
+@pytest.mark.parametrize(("backstop", "summary"), [(None, "none"), (BACKSTOP, "vap")])
+def test_backstop_that_a_replica_cannot_update_is_a_problem(backstop, summary) -> None:
     metrics = {"a": MetricsFacts("abc"), "b": MetricsFacts("abc", backstop_in_sync=False)}
-    facts = replace(FACTS, replicas=ReplicaFacts(2, 2, metrics=metrics), backstop=found)
+    facts = replace(FACTS, replicas=ReplicaFacts(2, 2, metrics=metrics), backstop=backstop)
     [row] = [row for row in evaluate_status(facts).rows if row.name == "backstop"]
     assert (row.summary, row.state) == (summary, RowState.PROBLEM)
     [problem] = row.problems
@@ -237,20 +241,20 @@ def test_backstop_that_a_replica_cannot_update_is_a_problem(found, summary) -> N
 
 @pytest.mark.parametrize("kind", [MUTATING, VALIDATING])
 def test_shipped_webhooks_are_those_of_the_manifests(kind) -> None:
-    found = the(kind, render("manifests"))["webhooks"]
+    shipped = the(kind, render("manifests"))["webhooks"]
     assert webhooks.SHIPPED[kind] == {
         webhook["name"]: (
             webhook["failurePolicy"],
             {resource: tuple(rule["operations"]) for rule in webhook["rules"] for resource in rule["resources"]},
         )
-        for webhook in found
+        for webhook in shipped
     }
 
 
 def test_conditions_are_all_in_the_manifests() -> None:
     objects = render("manifests")
-    found = [webhook for kind in (MUTATING, VALIDATING) for webhook in the(kind, objects)["webhooks"]]
-    assert {condition["name"] for webhook in found for condition in webhook["matchConditions"]} == webhooks.CONDITIONS
+    shipped = [webhook for kind in (MUTATING, VALIDATING) for webhook in the(kind, objects)["webhooks"]]
+    assert {condition["name"] for webhook in shipped for condition in webhook["matchConditions"]} == webhooks.CONDITIONS
 
 
 def test_fix_of_what_is_missing_is_the_command_of_the_installer() -> None:
@@ -306,8 +310,8 @@ def test_same_fault_of_several_webhooks_is_one_problem() -> None:
 
 
 def test_namespaces_are_not_counted_without_a_configuration() -> None:
-    for found, state in ((None, RowState.ABSENT), (NotRead("403"), RowState.UNKNOWN)):
-        facts = replace(FACTS, configurations=dict.fromkeys(FACTS.configurations, found))
+    for configuration_facts, state in ((None, RowState.ABSENT), (NotRead("403"), RowState.UNKNOWN)):
+        facts = replace(FACTS, configurations=dict.fromkeys(FACTS.configurations, configuration_facts))
         assert {row.name: row.state for row in evaluate_status(facts).rows}["namespaces"] is state
 
 
