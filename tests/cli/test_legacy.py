@@ -39,9 +39,9 @@ def run(*arguments: str, status: int = 0, given: str | None = None):
 
 def test_list_shows_text_and_json(api) -> None:
     assert "Secrets    2 legacy: 2 unused\n" in run("list", status=1).stdout
-    found = json.loads(run("list", "-o", "json", status=1).stdout)
-    validate("list", found)
-    assert [(secret["name"], secret["state"]) for secret in found["secrets"]] == [("a", "unused"), ("b", "unused")]
+    report = json.loads(run("list", "-o", "json", status=1).stdout)
+    validate("list", report)
+    assert [(secret["name"], secret["state"]) for secret in report["secrets"]] == [("a", "unused"), ("b", "unused")]
     api.secrets.clear()
     run("list")
     assert {method for method, _ in api.sent} == {"GET"}
@@ -155,10 +155,10 @@ def test_commands_retire_a_secret(api, tmp_path) -> None:
     assert re.search(
         r"\nDisabled only today, the last at \d\d:\d\d UTC \(1\): shop/a\nUses are recorded by day", done.stdout
     )
-    [kept] = tmp_path.rglob("*.yaml")
-    assert kept.relative_to(tmp_path) == Path("shop/a.uid-a.yaml")
-    assert kept.stat().st_mode & 0o777 == 0o600
-    assert yaml.safe_load(kept.read_text())["metadata"]["annotations"]["tokenguard/disabled-reason"] == "wave 2"
+    [manifest] = tmp_path.rglob("*.yaml")
+    assert manifest.relative_to(tmp_path) == Path("shop/a.uid-a.yaml")
+    assert manifest.stat().st_mode & 0o777 == 0o600
+    assert yaml.safe_load(manifest.read_text())["metadata"]["annotations"]["tokenguard/disabled-reason"] == "wave 2"
     assert [*api.secrets] == ["b"]
     again = run("delete", "shop/a", "shop/b", "--yes", "--keep", str(tmp_path), status=1)
     assert "Already deleted (1): shop/a" in again.stdout
@@ -214,9 +214,9 @@ def test_lost_connection_says_how_far_it_is(api) -> None:
 def test_lost_connection_leaves_json_of_what_was_done(api) -> None:
     api.errors["/api/v1/namespaces/shop/secrets/b"] = ApiError(0, "cannot reach the API server", unreachable=True)
     done = run("disable", "-n", "shop", "--reason", "r", "--yes", "-o", "json", status=2)
-    found = json.loads(done.stdout)
-    validate("disable", found)
-    assert found["results"] == [{"secret": "shop/a", "error": "", "note": ""}]
+    executed = json.loads(done.stdout)
+    validate("disable", executed)
+    assert executed["results"] == [{"secret": "shop/a", "error": "", "note": ""}]
 
 
 def test_refused_change_is_reported_and_the_others_are_made(api) -> None:

@@ -17,12 +17,12 @@ from webhook.legacy.record import Author
 
 def run(api: Api, command: Command, *names: str, after_days: int = 0, forced: bool = False) -> list[ChangeResult]:
     """Run a command, as the command line does it."""
-    secrets = [read(RetirableMetadata, {"metadata": found}) for found in api.secrets.values()]
+    secrets = [read(RetirableMetadata, {"metadata": metadata}) for metadata in api.secrets.values()]
     titles = frozenset(f"shop/{name}" for name in names)
     selection = Selection(forced=titles) if forced else Selection(names=titles)
     selection = selection if names else Selection(namespaces=Globs(("shop",)))
     report = Cluster(*secrets).report(after_days)
-    plan = make_plan(command, report, selection, deleted=frozenset(f"shop/{name}" for name in api.kept))
+    plan = make_plan(command, report, selection, deleted=frozenset(f"shop/{name}" for name in api.manifests))
     assert not plan.refused, plan.refused
     writer = LegacyWriter(api, Author("alice", NOW, "wave 1"), api.keep)
     if command is Command.DISABLE:
@@ -43,10 +43,10 @@ BEFORE = {Command.DISABLE: Api, Command.RESTORE: disabled, Command.DELETE: disab
 def state(api: Api) -> Any:
     """Return what a command leaves behind, without versions."""
     shown = {
-        name: {key: value for key, value in found.items() if key != "resourceVersion"}
-        for name, found in api.secrets.items()
+        name: {key: value for key, value in metadata.items() if key != "resourceVersion"}
+        for name, metadata in api.secrets.items()
     }
-    return shown, api.events.keys(), {name: found["metadata"]["name"] for name, found in api.kept.items()}
+    return shown, api.events.keys(), {name: metadata["metadata"]["name"] for name, metadata in api.manifests.items()}
 
 
 @pytest.mark.parametrize("has_effect", [False, True], ids=["before its effect", "after its effect"])
@@ -112,18 +112,18 @@ def test_delete_keeps_a_manifest_without_data() -> None:
     }  # fmt: skip
     run(api, Command.DELETE, "a")
     assert api.secrets == {}
-    manifest = api.kept["a"]
+    manifest = api.manifests["a"]
     assert (manifest["kind"], manifest["type"]) == ("Secret", "kubernetes.io/service-account-token")
     assert not {"data", "stringData"} & manifest.keys()
-    kept = manifest["metadata"]["annotations"]
-    assert kept.keys() == {*ACCOUNT, *RECORD, "team", "tokenguard/deleted-by", "tokenguard/deleted-at"}
+    annotations = manifest["metadata"]["annotations"]
+    assert annotations.keys() == {*ACCOUNT, *RECORD, "team", "tokenguard/deleted-by", "tokenguard/deleted-at"}
 
 
 @pytest.mark.covers("failure-modes: Secret changed meanwhile")
 def test_changed_secret_is_left_alone() -> None:
     for command in Command:
         api = BEFORE[command](*NAMES)
-        secrets = [read(RetirableMetadata, {"metadata": found}) for found in api.secrets.values()]
+        secrets = [read(RetirableMetadata, {"metadata": metadata}) for metadata in api.secrets.values()]
         plan = make_plan(command, Cluster(*secrets).report(0), Selection(names=frozenset({"shop/a", "shop/b"})))
         api.secrets["a"]["resourceVersion"] = "99"
         before = dict(api.secrets["a"])
@@ -131,7 +131,7 @@ def test_changed_secret_is_left_alone() -> None:
         assert "it has changed since the plan was made: run the command again" in first.error
         assert second.error == ""
         assert api.secrets["a"] == before
-        assert "a" not in api.kept
+        assert "a" not in api.manifests
 
 
 def test_refused_event_does_not_stop_the_command() -> None:

@@ -65,14 +65,14 @@ class Retiring:
 
     def secrets(self, *arguments: str, status: int = 1) -> dict[str, Any]:
         """Return what `legacy list` knows of each Secret, by namespace and name."""
-        found = json.loads(self.legacy("list", "-o", "json", *arguments, status=status))
-        return {f"{item['namespace']}/{item['name']}": item for item in found["secrets"]}
+        report = json.loads(self.legacy("list", "-o", "json", *arguments, status=status))
+        return {f"{item['namespace']}/{item['name']}": item for item in report["secrets"]}
 
     def metadata(self, title: str) -> Object:
         namespace, _, name = title.partition("/")
-        status, found = self.plane.ask("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        status, secret = self.plane.ask("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
         assert status == 200
-        return found["metadata"]
+        return secret["metadata"]
 
     def token(self, title: str) -> str:
         namespace, _, name = title.partition("/")
@@ -155,8 +155,8 @@ def fill(plane: ControlPlane) -> None:
 
 
 def all_filled(plane: ControlPlane, namespace: str) -> bool:
-    _, found = plane.ask("GET", f"/api/v1/namespaces/{namespace}/secrets")
-    return all("token" in item.get("data", {}) for item in found["items"] if item["type"] == LEGACY)
+    _, secrets = plane.ask("GET", f"/api/v1/namespaces/{namespace}/secrets")
+    return all("token" in item.get("data", {}) for item in secrets["items"] if item["type"] == LEGACY)
 
 
 def deployment(namespace: str, name: str) -> Object:

@@ -36,19 +36,21 @@ def test_wave_is_disabled_one_is_missed_and_the_rest_deleted(cluster: Retiring, 
     assert len(cluster.secrets()) == COUNT
     select = ("--unused-days", "30", "-n", "alpha", "-n", "gamma", "--yes")
     cluster.legacy("disable", NAMED, USED, *select, "--reason", "wave 1", status=1)
-    wave = {title: found for title, found in cluster.secrets().items() if found["disabled"]}
+    wave = {title: secret for title, secret in cluster.secrets().items() if secret["disabled"]}
     assert len(wave) == 20
-    assert [found["account"] for found in wave.values()][:10] == ["deployer"] * 10
+    assert [secret["account"] for secret in wave.values()][:10] == ["deployer"] * 10
     assert not {NAMED, USED} & wave.keys()
-    assert all((found["created"], found["references"], found["lastUsed"]) == (OLD, [], None) for found in wave.values())
+    assert all(
+        (secret["created"], secret["references"], secret["lastUsed"]) == (OLD, [], None) for secret in wave.values()
+    )
 
     token = cluster.token(MISSED)
     assert [cluster.use(token, CLIENT) for _ in range(3)] == [401] * 3
     log = str(cluster.plane.folder / "audit.log")
     missed = eventually(
-        lambda: [found for found in cluster.secrets("--audit-log", log).values() if found["refusedUses"]]
+        lambda: [secret for secret in cluster.secrets("--audit-log", log).values() if secret["refusedUses"]]
     )
-    assert [(found["name"], found["state"]) for found in missed] == [("robot-03-token", "disabled, still used")]
+    assert [(secret["name"], secret["state"]) for secret in missed] == [("robot-03-token", "disabled, still used")]
     [use] = missed[0]["refusedUses"]
     assert (use["address"], use["client"], use["requests"]) == ("127.0.0.1", CLIENT, 3)
     done = run_command("audit", "summarize", log)
@@ -65,7 +67,7 @@ def test_wave_is_disabled_one_is_missed_and_the_rest_deleted(cluster: Retiring, 
     assert not [entry for entry in metadata["managedFields"] if entry["manager"] == "tokenguard-legacy"]
 
     rest = wave.keys() - {MISSED}
-    assert {title for title, found in cluster.secrets().items() if found["disabled"]} == rest
+    assert {title for title, secret in cluster.secrets().items() if secret["disabled"]} == rest
     cluster.legacy("delete", *rest, "--yes", status=1)  # too early
     cluster.put_back(15, *rest)
     cluster.legacy("delete", "-n", "alpha", "-n", "gamma", "--keep", str(tmp_path / "kept"), "--yes")
@@ -101,9 +103,9 @@ def test_cleaner_leaves_ours_alone_and_we_leave_its(cluster: Retiring) -> None:
     cluster.legacy("disable", DISABLED, "--reason", "wave 3", "--yes")
     cluster.plane.stop_controllers()
     cluster.plane.start_controllers("--legacy-service-account-token-clean-up-period=720h")
-    found = eventually(lambda: (secrets := cluster.secrets())[GENERATED]["disabled"] and secrets, patience=30)
-    assert found[GENERATED]["disabled"]["by"] == "kube-controller-manager"
-    assert found[DISABLED]["disabled"]["by"] == RETIRE
+    secrets = eventually(lambda: (secrets := cluster.secrets())[GENERATED]["disabled"] and secrets, patience=30)
+    assert secrets[GENERATED]["disabled"]["by"] == "kube-controller-manager"
+    assert secrets[DISABLED]["disabled"]["by"] == RETIRE
     assert "kube-controller-manager has disabled it" in cluster.legacy("restore", GENERATED, "--yes", status=1)
     cluster.legacy("restore", "--force", GENERATED, "--yes")
     assert INVALID_SINCE not in cluster.metadata(GENERATED).get("labels", {})

@@ -23,7 +23,7 @@ class Api:
         self.secrets = {name: metadata(name) for name in names}
         self.applied: dict[str, dict[str, set[str]]] = {}
         self.events: dict[str, Any] = {}
-        self.kept: dict[str, Any] = {}
+        self.manifests: dict[str, Any] = {}
         self.sent: list[tuple[str, str]] = []
         self.fails_at: int | None = None
         self.fails_after_effect = False
@@ -52,10 +52,10 @@ class Api:
         assert METADATA in accept or not of_secrets
         name = query.get("fieldSelector", "").removeprefix("metadata.name=")
         names = [name] if name in self.secrets else [] if "metadata.name" in str(query) else self.secrets
-        found = [{"metadata": self.secrets[name]} for name in names] if of_secrets else self.lists.get(path, [])
+        items = [{"metadata": self.secrets[name]} for name in names] if of_secrets else self.lists.get(path, [])
         self._fail(has_effect=True)
         kind = f"{METADATA}List" if METADATA in accept else "List"
-        return json.dumps({"kind": kind, "metadata": {}, "items": found}).encode()
+        return json.dumps({"kind": kind, "metadata": {}, "items": items}).encode()
 
     def post(self, path, body) -> bytes:
         self._received("POST", path)
@@ -73,9 +73,9 @@ class Api:
         if name not in self.secrets:
             raise ApiError(404, "HTTP 404: not found")
         wanted = body["preconditions"] if method == "DELETE" else body["metadata"]
-        found = self.secrets[name]
+        metadata = self.secrets[name]
         for key in ("uid", "resourceVersion"):
-            if wanted.get(key, found[key]) != found[key]:
+            if wanted.get(key, metadata[key]) != metadata[key]:
                 raise ApiError(409, f"HTTP 409: another {key}")
         if method == "DELETE":
             del self.secrets[name]
@@ -83,10 +83,10 @@ class Api:
             assert query == {"fieldManager": FIELD_MANAGER, "force": "true"}
             self._apply(name, wanted)
         else:
-            self._merge(found, wanted)
-        found["resourceVersion"] = str(int(found["resourceVersion"]) + 1)
+            self._merge(metadata, wanted)
+        metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
         self._fail(has_effect=True)
-        return json.dumps({"metadata": found}).encode()
+        return json.dumps({"metadata": metadata}).encode()
 
     def _apply(self, name, wanted) -> None:
         owned = self.applied.setdefault(name, {"labels": set(), "annotations": set()})
@@ -97,14 +97,14 @@ class Api:
             self.secrets[name][part] |= given
             owned[part] = set(given)
 
-    def _merge(self, found, wanted) -> None:
+    def _merge(self, metadata, wanted) -> None:
         for part in ("labels", "annotations"):
             for key, value in wanted.get(part, {}).items():
                 assert value is None
-                found[part].pop(key, None)
+                metadata[part].pop(key, None)
 
     def keep(self, secret, manifest) -> None:
-        self.kept[secret.name] = manifest
+        self.manifests[secret.name] = manifest
 
 
 def metadata(name: str) -> dict[str, Any]:

@@ -17,27 +17,27 @@ def named(*names: str, forced: tuple[str, ...] = ()) -> Selection:
 ALL = Selection(namespaces=Globs(("*",)))
 
 
-def plan(command: Command, cluster: Cluster, selection: Selection = ALL, after_days: int = 14) -> Plan:
+def plan_for(command: Command, cluster: Cluster, selection: Selection = ALL, after_days: int = 14) -> Plan:
     return make_plan(command, cluster.report(after_days), selection)
 
 
-def taken(found: Plan) -> list[str]:
-    return [secret.name for secret in found.secrets]
+def taken(plan: Plan) -> list[str]:
+    return [secret.name for secret in plan.secrets]
 
 
-@pytest.mark.parametrize(("found", "reason"), [
+@pytest.mark.parametrize(("given", "reason"), [
     (secret("s", used=3), f"it was used on {day(3)}, within --unused-days 30"),
     (secret("s", created=9), f"it was created on {day(9)}, within --unused-days 30"),
     (secret("s", labels={"kubernetes.io/legacy-token-last-used": "?"}), "it is not known whether it is used"),
 ], ids=["used", "new", "unknown"])  # fmt: skip
-def test_disable_refuses_what_may_be_in_use_unless_forced(found, reason) -> None:
-    cluster = Cluster(found, secret("other"))
-    refused = plan(Command.DISABLE, cluster, named("s", "other"))
+def test_disable_refuses_what_may_be_in_use_unless_forced(given, reason) -> None:
+    cluster = Cluster(given, secret("other"))
+    refused = plan_for(Command.DISABLE, cluster, named("s", "other"))
     assert taken(refused) == ["other"]
     [refusal] = refused.refused
     assert (refusal.secret, refusal.can_force, refused.exit_status) == ("shop/s", True, 1)
     assert reason in refusal.reasons[0]
-    forced = plan(Command.DISABLE, cluster, named(forced=("s",)))
+    forced = plan_for(Command.DISABLE, cluster, named(forced=("s",)))
     assert (taken(forced), forced.refused, forced.exit_status) == (["s"], (), 0)
     assert forced.forced == (refusal,)
 
@@ -45,19 +45,19 @@ def test_disable_refuses_what_may_be_in_use_unless_forced(found, reason) -> None
 def test_disable_refuses_what_was_recorded_too_briefly() -> None:
     cluster = Cluster(secret("s"))
     cluster.small.snapshot.tracked_since = TODAY - dt.timedelta(days=9)
-    [refusal] = plan(Command.DISABLE, cluster, named("s")).refused
+    [refusal] = plan_for(Command.DISABLE, cluster, named("s")).refused
     assert refusal.reasons == (f"uses are recorded only since {day(9)}, for less than --unused-days 30",)
 
 
 def test_disable_refuses_what_a_running_pod_names() -> None:
     cluster = Cluster(secret("a"), secret("b"), pod="a", template="b")
-    found = plan(Command.DISABLE, cluster)
-    assert taken(found) == []
-    assert {skipped.reasons for skipped in found.skipped} == {
+    plan = plan_for(Command.DISABLE, cluster)
+    assert taken(plan) == []
+    assert {skipped.reasons for skipped in plan.skipped} == {
         ("Pod/web refers to it, in running pods",), ("Deployment/idle refers to it, in a template",),
     }  # fmt: skip
-    assert taken(plan(Command.DISABLE, cluster, named(forced=("b",)))) == ["b"]
-    assert (found.refused, found.exit_status) == ((), 0)
+    assert taken(plan_for(Command.DISABLE, cluster, named(forced=("b",)))) == ["b"]
+    assert (plan.refused, plan.exit_status) == ((), 0)
 
 
 def test_disable_refuses_everything_if_references_are_unread() -> None:
@@ -65,21 +65,21 @@ def test_disable_refuses_everything_if_references_are_unread() -> None:
     cluster.small.snapshot.unread.append(
         UnreadResource("deployments", "no", "their templates", "", affects_decisions=True, may_name_secrets=True)
     )
-    [refusal] = plan(Command.DISABLE, cluster, named("s")).refused
+    [refusal] = plan_for(Command.DISABLE, cluster, named("s")).refused
     assert refusal.reasons == ("deployments could not be read, which may refer to it",)
 
 
 def test_disable_leaves_disabled_ones_alone() -> None:
-    found = plan(Command.DISABLE, Cluster(disabled("a", days=1), disabled_by_cleaner("b", days=1)), named("a", "b"))
-    assert (taken(found), found.done, found.exit_status) == ([], ("shop/a", "shop/b"), 0)
+    plan = plan_for(Command.DISABLE, Cluster(disabled("a", days=1), disabled_by_cleaner("b", days=1)), named("a", "b"))
+    assert (taken(plan), plan.done, plan.exit_status) == ([], ("shop/a", "shop/b"), 0)
 
 
 def test_wave_takes_the_worst_first_and_names_the_rest() -> None:
     cluster = Cluster(*(secret(f"s{number}") for number in range(5)))
     selection = Selection(names=frozenset({"shop/s4"}), namespaces=Globs(("shop",)), max_count=2)
-    found = plan(Command.DISABLE, cluster, selection)
-    assert taken(found) == ["s0", "s1", "s4"]
-    assert found.later == ("shop/s2", "shop/s3")
+    plan = plan_for(Command.DISABLE, cluster, selection)
+    assert taken(plan) == ["s0", "s1", "s4"]
+    assert plan.later == ("shop/s2", "shop/s3")
 
 
 @pytest.mark.parametrize(("selection", "names"), [
@@ -93,25 +93,25 @@ def test_wave_takes_the_worst_first_and_names_the_rest() -> None:
 def test_selection_takes_what_matches_all_criteria(selection, names) -> None:
     robot = {"kubernetes.io/service-account.name": "robot"}
     cluster = Cluster(secret("a"), secret("b", annotations=robot), secret("c"), secret("d", used=1), template="c")
-    assert taken(plan(Command.DISABLE, cluster, selection)) == names
+    assert taken(plan_for(Command.DISABLE, cluster, selection)) == names
 
 
 def test_selection_counts_what_it_leaves_out_by_the_first_reason() -> None:
     system = secret("system", namespace="kube-system")
     cluster = Cluster(secret("a", used=1), secret("b", used=1), secret("c"), system, template="c")
-    found = plan(Command.DISABLE, cluster, Selection(unused_only=True))
-    assert [(left.reason, left.count) for left in found.excluded] == [
+    plan = plan_for(Command.DISABLE, cluster, Selection(unused_only=True))
+    assert [(left.reason, left.count) for left in plan.excluded] == [
         (Exclusion.KUBE_SYSTEM, 1), (Exclusion.USED, 2),
     ]  # fmt: skip
-    assert [skipped.secret for skipped in found.skipped] == ["shop/c"]
-    assert (found.secrets, found.legacy_secrets) == ((), 4)
-    assert plan(Command.DISABLE, cluster, named("c")).excluded == ()
+    assert [skipped.secret for skipped in plan.skipped] == ["shop/c"]
+    assert (plan.secrets, plan.legacy_secrets) == ((), 4)
+    assert plan_for(Command.DISABLE, cluster, named("c")).excluded == ()
 
 
 def test_selection_leaves_kube_system_alone_unless_it_is_given() -> None:
     cluster = Cluster(secret("s", namespace="kube-system"))
     for selection, names in ((Selection(unused_only=True), []), (Selection(namespaces=Globs(("kube-system",))), ["s"])):
-        assert taken(plan(Command.DISABLE, cluster, selection)) == names
+        assert taken(plan_for(Command.DISABLE, cluster, selection)) == names
 
 
 def test_restore_takes_what_tokenguard_disabled() -> None:
@@ -120,14 +120,14 @@ def test_restore_takes_what_tokenguard_disabled() -> None:
         disabled("a", days=3), disabled_by_cleaner("b", days=3), secret("c"), secret("d", annotations=left),
         disabled("e", days=3, used=1),
     )  # fmt: skip
-    found = plan(Command.RESTORE, cluster)
-    assert taken(found) == ["e", "d", "a"]
-    assert found.skipped[0].reasons == (
+    plan = plan_for(Command.RESTORE, cluster)
+    assert taken(plan) == ["e", "d", "a"]
+    assert plan.skipped[0].reasons == (
         f"field manager kube-controller-manager has disabled it on {day(3)}, not tokenguard",
     )
-    assert taken(plan(Command.RESTORE, cluster, Selection(still_used=True))) == ["e"]
-    assert taken(plan(Command.RESTORE, cluster, named(forced=("b",)))) == ["b"]
-    assert plan(Command.RESTORE, cluster, named("c")).done == ("shop/c",)
+    assert taken(plan_for(Command.RESTORE, cluster, Selection(still_used=True))) == ["e"]
+    assert taken(plan_for(Command.RESTORE, cluster, named(forced=("b",)))) == ["b"]
+    assert plan_for(Command.RESTORE, cluster, named("c")).done == ("shop/c",)
 
 
 def test_delete_takes_only_what_is_disabled_long_enough() -> None:
@@ -135,8 +135,10 @@ def test_delete_takes_only_what_is_disabled_long_enough() -> None:
         secret("valid"), disabled("lately", days=13), disabled("long", days=14), disabled("missed", days=30, used=2),
         disabled("missed-once", days=60, used=20), disabled_by_cleaner("cleaned", days=300),
     )  # fmt: skip
-    assert taken(plan(Command.DELETE, cluster)) == ["cleaned", "long", "missed-once"]
-    refused = plan(Command.DELETE, cluster, named("valid", "lately", "missed", forced=("valid", "lately", "missed")))
+    assert taken(plan_for(Command.DELETE, cluster)) == ["cleaned", "long", "missed-once"]
+    refused = plan_for(
+        Command.DELETE, cluster, named("valid", "lately", "missed", forced=("valid", "lately", "missed"))
+    )
     assert taken(refused) == []
     assert {refusal.secret: refusal.reasons[0] for refusal in refused.refused} == {
         "shop/valid": "it is not disabled; disable it first, which can be undone",
@@ -148,19 +150,19 @@ def test_delete_takes_only_what_is_disabled_long_enough() -> None:
 
 def test_delete_refuses_what_a_template_names_unless_forced() -> None:
     cluster = Cluster(disabled("s", days=20), template="s")
-    [refusal] = plan(Command.DELETE, cluster, named("s")).refused
+    [refusal] = plan_for(Command.DELETE, cluster, named("s")).refused
     assert refusal.reasons == ("Deployment/idle refers to it, in a template",)
-    assert taken(plan(Command.DELETE, cluster, named(forced=("s",)))) == ["s"]
+    assert taken(plan_for(Command.DELETE, cluster, named(forced=("s",)))) == ["s"]
 
 
 def test_secret_that_is_being_deleted_is_left_alone() -> None:
-    found = secret("s", deletionTimestamp="2026-11-24T00:00:00Z")
-    [refusal] = plan(Command.DISABLE, Cluster(found), named(forced=("s",))).refused
+    deleted = secret("s", deletionTimestamp="2026-11-24T00:00:00Z")
+    [refusal] = plan_for(Command.DISABLE, Cluster(deleted), named(forced=("s",))).refused
     assert refusal.reasons == ("it is being deleted already",)
 
 
 def test_name_of_no_secret_is_refused_unless_it_was_deleted() -> None:
     report = Cluster().report()
-    found = make_plan(Command.DELETE, report, named("a", "b"), deleted=frozenset({"shop/a"}))
-    assert found.done == ("shop/a",)
-    assert [(refusal.secret, refusal.reasons) for refusal in found.refused] == [("shop/b", ("no such legacy Secret",))]
+    plan = make_plan(Command.DELETE, report, named("a", "b"), deleted=frozenset({"shop/a"}))
+    assert plan.done == ("shop/a",)
+    assert [(refusal.secret, refusal.reasons) for refusal in plan.refused] == [("shop/b", ("no such legacy Secret",))]

@@ -15,7 +15,7 @@ def states(cluster: Cluster, **options) -> dict[str, State]:
     return {secret.name: secret.state for secret in cluster.report(**options).secrets}
 
 
-@pytest.mark.parametrize(("found", "state"), [
+@pytest.mark.parametrize(("given", "state"), [
     pytest.param(secret("s", used=0), State.IN_USE, id="used today"),
     pytest.param(secret("s", used=29), State.IN_USE, id="used within the days"),
     pytest.param(secret("s", used=30), State.UNUSED, id="used before the days"),
@@ -36,8 +36,8 @@ def states(cluster: Cluster, **options) -> dict[str, State]:
     pytest.param(secret("s", labels={INVALID: "soon"}), State.DISABLED, id="disabled on no day"),
     pytest.param(secret("s", labels={INVALID: ""}), State.UNUSED, id="an empty label is none"),
 ])  # fmt: skip
-def test_state_follows_from_labels_and_record(found, state) -> None:
-    assert states(Cluster(found)) == {"s": state}
+def test_state_follows_from_labels_and_record(given, state) -> None:
+    assert states(Cluster(given)) == {"s": state}
 
 
 def test_state_without_tracking_is_known_only_after_a_use() -> None:
@@ -56,8 +56,8 @@ def test_referenced_secret_is_not_removable() -> None:
 
 
 def test_refused_use_on_the_last_day_counts_without_waiting() -> None:
-    found = disabled("a", days=1, used=0), disabled("b", days=0)
-    assert states(Cluster(*found), after_days=0) == {"a": State.STILL_USED, "b": State.REMOVABLE}
+    both = disabled("a", days=1, used=0), disabled("b", days=0)
+    assert states(Cluster(*both), after_days=0) == {"a": State.STILL_USED, "b": State.REMOVABLE}
 
 
 def test_refused_use_in_an_audit_log_counts() -> None:
@@ -72,18 +72,18 @@ def test_refused_use_in_an_audit_log_counts() -> None:
 
 
 def test_record_names_who_disabled_it() -> None:
-    [found] = Cluster(disabled("s", days=2)).report().secrets
-    assert found.disabled
-    assert (found.disabled.by, found.disabled.reason, found.disabled.recorded) == ("alice", "wave 1", True)
-    assert found.disabled.since == TODAY - dt.timedelta(days=2)
+    [retirable] = Cluster(disabled("s", days=2)).report().secrets
+    assert retirable.disabled
+    assert (retirable.disabled.by, retirable.disabled.reason, retirable.disabled.recorded) == ("alice", "wave 1", True)
+    assert retirable.disabled.since == TODAY - dt.timedelta(days=2)
     [cleaned] = Cluster(disabled_by_cleaner("s", days=2)).report().secrets
     assert cleaned.disabled
     assert (cleaned.disabled.by, cleaned.disabled.recorded) == ("kube-controller-manager", False)
 
 
 def test_record_without_label_is_half_restored() -> None:
-    [found] = Cluster(secret("s", annotations={"tokenguard/disabled-at": f"{day(1)}T08:00:00Z"})).report().secrets
-    assert (found.half_restored, found.disabled, found.state) == (True, None, State.UNUSED)
+    [retirable] = Cluster(secret("s", annotations={"tokenguard/disabled-at": f"{day(1)}T08:00:00Z"})).report().secrets
+    assert (retirable.half_restored, retirable.disabled, retirable.state) == (True, None, State.UNUSED)
 
 
 def test_worst_secrets_come_first() -> None:
@@ -95,7 +95,7 @@ def test_worst_secrets_come_first() -> None:
     permissions = cluster.small.snapshot.permissions
     permissions.add_role(role("viewer"))
     permissions.add_binding(binding({"kind": "ServiceAccount", "name": "app", "namespace": "shop"}, name="b"))
-    assert [found.name for found in cluster.report().secrets] == [
+    assert [retirable.name for retirable in cluster.report().secrets] == [
         "missed", "used", "unused", "a-harmless", "disabled", "removable",
     ]  # fmt: skip
 
