@@ -19,15 +19,15 @@ OLD = {**legacy_secret("old"), "data": {"token": SECRET_VALUE}}
 
 def web(account: str = "app", container=None, **metadata):
     spec = {"serviceAccountName": account, "containers": [container or CONTAINER]}
-    found = workload("Deployment", "web", spec)
-    found["metadata"] |= metadata
-    return found
+    obj = workload("Deployment", "web", spec)
+    obj["metadata"] |= metadata
+    return obj
 
 
 @pytest.fixture
 def run(tmp_path):
     def run_migrate(*objects, flags=()):
-        (tmp_path / "objects.yaml").write_text("".join(f"---\n{json.dumps(found)}\n" for found in objects))
+        (tmp_path / "objects.yaml").write_text("".join(f"---\n{json.dumps(obj)}\n" for obj in objects))
         return run_command("migrate", str(tmp_path / "objects.yaml"), "--output-dir", str(tmp_path / "out"), *flags)
 
     return run_migrate
@@ -116,18 +116,18 @@ def test_migrate_with_an_unreadable_manifest_exits_2(run, tmp_path) -> None:
     assert "so workloads may be missing here" in readme(tmp_path)
 
 
-def placed(found, namespace: str = ""):
+def placed(obj, namespace: str = ""):
     """Return an object in another namespace; without a name it names none, as in the source of an overlay."""
-    metadata = {key: value for key, value in found["metadata"].items() if key != "namespace"}
-    return {**found, "metadata": {**metadata, **({"namespace": namespace} if namespace else {})}}
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "namespace"}
+    return {**obj, "metadata": {**metadata, **({"namespace": namespace} if namespace else {})}}
 
 
 @pytest.mark.parametrize("flags", [[], ["-n", "shop", "-n", "other"], ["-n", "sh*"]], ids=["none", "two", "a glob"])
 def test_migrate_of_objects_without_a_namespace_is_an_error(run, tmp_path, flags) -> None:
     done = run(OLD, placed(web()), placed(service_account()), flags=flags)
-    place = f"{tmp_path}/objects.yaml:4"
+    source = f"{tmp_path}/objects.yaml:4"
     assert done.returncode == 2
-    assert f"2 objects name no namespace: Deployment/web ({place}) and others; name the one they are" in done.stderr
+    assert f"2 objects name no namespace: Deployment/web ({source}) and others; name the one they are" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -267,12 +267,12 @@ def test_migrate_reads_pull_secrets_of_another_form(run) -> None:
 
 
 def test_patch_has_file_modes_in_octal(run, tmp_path) -> None:
-    found = web(
+    obj = web(
         container={"name": "main", "volumeMounts": [{"name": "t", "mountPath": "/etc/token", "subPath": "token"}]}
     )
     volume = {"name": "t", "secret": {"secretName": "old", "defaultMode": 288}}
-    found["spec"]["template"]["spec"]["volumes"] = [volume]
-    assert run(OLD, found).returncode == 1
+    obj["spec"]["template"]["spec"]["volumes"] = [volume]
+    assert run(OLD, obj).returncode == 1
     assert "defaultMode: 0440\n" in (tmp_path / "out/shop/deployment-web.yaml").read_text()
     assert "or make `/etc/token` a symbolic link to it in the image" in readme(tmp_path)
 
@@ -305,7 +305,7 @@ def test_migrate_into_a_file_is_an_error(run, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("obj", "expected"),
     [
         (
             web(annotations={"meta.helm.sh/release-name": "shop"}),
@@ -324,8 +324,8 @@ def test_migrate_into_a_file_is_an_error(run, tmp_path) -> None:
     ],
     ids=["Helm", "Argo CD", "Flux", "an operator", "another account"],
 )
-def test_checklist_says_where_to_change_a_workload(run, tmp_path, found, expected: str) -> None:
-    assert run(OLD, found).returncode == 1
+def test_checklist_says_where_to_change_a_workload(run, tmp_path, obj, expected: str) -> None:
+    assert run(OLD, obj).returncode == 1
     assert expected in readme(tmp_path)
     has_patch = (tmp_path / "out/shop/deployment-web.yaml").exists()
     assert has_patch is expected.startswith(("Deployed", "Argo"))

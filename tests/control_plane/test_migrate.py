@@ -47,10 +47,10 @@ def using_legacy(kind: str) -> Object:
     restart = {"restartPolicy": "Never"} if kind == "CronJob" else {}
     pulls = {"imagePullSecrets": [{"name": "registry"}, {"name": "app-token"}]}
     spec = {"serviceAccountName": "app", "containers": [CONTAINER], "volumes": VOLUMES, **pulls, **restart}
-    found = workload(kind, f"a-{kind.lower()}", spec, NAMESPACE)
+    obj = workload(kind, f"a-{kind.lower()}", spec, NAMESPACE)
     if kind == "Deployment":
-        found["spec"]["strategy"] = {"type": "Recreate"}  # no pod becomes ready here
-    return found
+        obj["spec"]["strategy"] = {"type": "Recreate"}  # no pod becomes ready here
+    return obj
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +79,8 @@ def migrate(plane, folder: Path):
 def blocks(checklist: str) -> list[str]:
     """Return the shell commands of the sections about workloads and accounts, without those that wait for pods."""
     sections = checklist.partition("\n## Uses that no workload shows")[0]
-    found = re.findall(r"```sh\n(.*?)```", sections, re.DOTALL)
-    return ["\n".join(line for line in block.splitlines() if " rollout status " not in line) for block in found]
+    blocks = re.findall(r"```sh\n(.*?)```", sections, re.DOTALL)
+    return ["\n".join(line for line in block.splitlines() if " rollout status " not in line) for block in blocks]
 
 
 def run_shell(plane, folder: Path, command: str) -> subprocess.CompletedProcess[str]:
@@ -109,8 +109,8 @@ def test_checklist_commands_migrate_every_kind_of_workload(plane, tmp_path) -> N
             assert (applied.returncode, applied.stderr) == (0, ""), command
     outputs = [run_shell(plane, folder, command) for command in verify]
     assert [(output.stdout, output.stderr) for output in outputs] == [("", "")] * len(KINDS)
-    kept = plane.do("get", "deployment", "a-deployment", "-n", NAMESPACE, "-o", "json")
-    template = json.loads(kept)["spec"]["template"]["spec"]
+    unchanged = plane.do("get", "deployment", "a-deployment", "-n", NAMESPACE, "-o", "json")
+    template = json.loads(unchanged)["spec"]["template"]["spec"]
     assert template["imagePullSecrets"] == [{"name": "registry"}]
     environment = template["containers"][0]["env"]
     assert {"name": "COLOUR", "value": ENVIRONMENT_VALUE} in environment

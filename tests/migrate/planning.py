@@ -15,14 +15,14 @@ from webhook.scan.evaluator import PolicyEvaluator
 Object = dict[str, Any]
 
 
-def planned(found: Object, tokens: dict[str, str], text: str = "") -> tuple[TemplatePlan, str]:
+def planned(obj: Object, tokens: dict[str, str], text: str = "") -> tuple[TemplatePlan, str]:
     """Return the plan of a workload, and the JSON Pointer of its template; `tokens` are accounts by their Secrets."""
     given = policy(text)
     cluster = ClusterState({"shop": tokens})
-    group = found["apiVersion"].rpartition("/")[0]
-    raw = json.dumps(found).encode()
-    request = manifest_request((group, found["kind"]), raw, namespace="shop", workloads=given.workloads)
+    group = obj["apiVersion"].rpartition("/")[0]
+    raw = json.dumps(obj).encode()
+    request = manifest_request((group, obj["kind"]), raw, namespace="shop", workloads=given.workloads)
     template = request.object if isinstance(request.object, Pod) else request.object.template
     context = PolicyEvaluator(given, cluster, NOW, WebhookScopes()).view("shop", template)
     pointer = request.template_pointer
-    return plan_template(context, value_at(found, pointer), pointer), pointer
+    return plan_template(context, value_at(obj, pointer), pointer), pointer

@@ -40,7 +40,7 @@ Object = dict[str, Any]
 
 def documents(objects: list[Object]) -> str:
     """Return objects as YAML; JSON is much faster to write and to read."""
-    return "".join(f"---\n{json.dumps(found, ensure_ascii=False)}\n" for found in objects)
+    return "".join(f"---\n{json.dumps(obj, ensure_ascii=False)}\n" for obj in objects)
 
 
 def apply_patches(folder: Path, objects: list[Object]) -> list[Object]:
@@ -48,7 +48,10 @@ def apply_patches(folder: Path, objects: list[Object]) -> list[Object]:
     (folder / "objects.yaml").write_text(documents(objects))
     done = run_command("migrate", str(folder / "objects.yaml"), "--output-dir", str(folder / "migration"))
     assert done.returncode == 1, done.stderr
-    components = [f"migration/{found.parent.name}" for found in (folder / "migration").glob("*/kustomization.yaml")]
+    components = [
+        f"migration/{kustomization.parent.name}"
+        for kustomization in (folder / "migration").glob("*/kustomization.yaml")
+    ]
     (folder / "kustomization.yaml").write_text(json.dumps({"resources": ["objects.yaml"], "components": components}))
     built = subprocess.run([str(KUBECTL), "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
@@ -59,7 +62,7 @@ def findings(folder: Path, objects: list[Object]) -> list[Object]:
     """Return the findings of `check` about everything but the Secrets."""
     (folder / "checked.yaml").write_text(documents(objects))
     done = run_command("check", str(folder / "checked.yaml"), "--output", "json")
-    return [found for found in json.loads(done.stdout)["findings"] if found["rule"] != "legacy-token-secret"]
+    return [finding for finding in json.loads(done.stdout)["findings"] if finding["rule"] != "legacy-token-secret"]
 
 
 def merged(value: Any) -> Any:
@@ -78,7 +81,7 @@ def merged(value: Any) -> Any:
 @needs_kubectl
 def test_generated_workloads_have_no_finding_when_patched(tmp_path) -> None:
     before = [legacy_secret("app-token"), *generated(random.Random(18), 120)]
-    assert Counter(found["rule"] for found in findings(tmp_path, before))["legacy-token-reference"] > 500
+    assert Counter(finding["rule"] for finding in findings(tmp_path, before))["legacy-token-reference"] > 500
     after = apply_patches(tmp_path, before)
     assert len(after) == len(before)
     assert findings(tmp_path, after) == []
@@ -88,32 +91,32 @@ def test_generated_workloads_have_no_finding_when_patched(tmp_path) -> None:
 def test_patched_workloads_are_otherwise_unchanged(tmp_path) -> None:
     before = generated(random.Random(19), 64)
     after = {
-        (found["kind"], found["metadata"]["name"]): found
-        for found in apply_patches(tmp_path, [legacy_secret("app-token"), *before])
+        (obj["kind"], obj["metadata"]["name"]): obj
+        for obj in apply_patches(tmp_path, [legacy_secret("app-token"), *before])
     }
-    for found in before:
-        plan, pointer = planned(found, {"app-token": "app"})
-        expected = jsonpatch.apply_patch(found, assemble(prefix_edits(pointer, plan.edits)))
-        assert merged(after[found["kind"], found["metadata"]["name"]]) == merged(expected)
+    for obj in before:
+        plan, pointer = planned(obj, {"app-token": "app"})
+        expected = jsonpatch.apply_patch(obj, assemble(prefix_edits(pointer, plan.edits)))
+        assert merged(after[obj["kind"], obj["metadata"]["name"]]) == merged(expected)
 
 
 @needs_kubectl
 def test_golden_cases_have_no_finding_when_patched(tmp_path) -> None:
     cases = golden("legacy-token-reference")
     names = {objects[-1]["metadata"]["namespace"]: name for name, objects in cases.items()}
-    before = [found for objects in cases.values() for found in objects]
+    before = [obj for objects in cases.values() for obj in objects]
     left = findings(tmp_path, apply_patches(tmp_path, before))
-    assert Counter(names[found["namespace"]] for found in left) == LEFT_TO_PEOPLE
-    assert {found["rule"] for found in left} == {"legacy-token-reference"}
+    assert Counter(names[finding["namespace"]] for finding in left) == LEFT_TO_PEOPLE
+    assert {finding["rule"] for finding in left} == {"legacy-token-reference"}
 
 
 @needs_kubectl
 def test_recorded_workloads_have_no_finding_when_patched(tmp_path) -> None:
     secrets = [legacy_secret("app-token", namespace="recorded")]
     before = [*secrets, *recorded()]
-    other = {(found["name"], found["rule"]) for found in findings(tmp_path, before)}
+    other = {(finding["name"], finding["rule"]) for finding in findings(tmp_path, before)}
     assert sum(rule == "legacy-token-reference" for _, rule in other) > 8
-    after = {(found["name"], found["rule"]) for found in findings(tmp_path, apply_patches(tmp_path, before))}
+    after = {(finding["name"], finding["rule"]) for finding in findings(tmp_path, apply_patches(tmp_path, before))}
     left = {name.rpartition("-")[0] for name, rule in after if rule == "legacy-token-reference"}
     assert left == {"pod-legacy-other-account"}
     assert after <= other
@@ -121,10 +124,10 @@ def test_recorded_workloads_have_no_finding_when_patched(tmp_path) -> None:
 
 def test_json_patch_fails_if_an_element_has_moved() -> None:
     spec = {"volumes": [{"name": "a", "secret": {"secretName": "app-token"}}], "serviceAccountName": "app"}
-    found = workload("Rollout", "web", spec)
-    plan, pointer = planned(found, {"app-token": "app"})
-    patch = json_patch(found, prefix_edits(pointer, plan.edits))
-    assert "projected" in jsonpatch.apply_patch(found, patch)["spec"]["template"]["spec"]["volumes"][0]
-    found["spec"]["template"]["spec"]["volumes"].insert(0, {"name": "other", "emptyDir": {}})
+    rollout = workload("Rollout", "web", spec)
+    plan, pointer = planned(rollout, {"app-token": "app"})
+    patch = json_patch(rollout, prefix_edits(pointer, plan.edits))
+    assert "projected" in jsonpatch.apply_patch(rollout, patch)["spec"]["template"]["spec"]["volumes"][0]
+    rollout["spec"]["template"]["spec"]["volumes"].insert(0, {"name": "other", "emptyDir": {}})
     with pytest.raises(jsonpatch.JsonPatchTestFailed):
-        jsonpatch.apply_patch(found, patch)
+        jsonpatch.apply_patch(rollout, patch)

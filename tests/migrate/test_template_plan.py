@@ -13,8 +13,8 @@ TOKENS = {"app-token": "app", "robot-token": "robot", "nobody": ""}
 def plan_of(container=None, volumes=(), policy="", **spec):
     """Return the plan of a pod of the account `app`."""
     containers = [{"name": "main", "image": "x", **(container or {})}]
-    found = {"serviceAccountName": "app", "containers": containers, "volumes": list(volumes), **spec}
-    return planned(workload("Deployment", "web", found), TOKENS, policy)[0]
+    template = {"serviceAccountName": "app", "containers": containers, "volumes": list(volumes), **spec}
+    return planned(workload("Deployment", "web", template), TOKENS, policy)[0]
 
 
 def reads(secret="app-token", key="token", name="TOKEN"):

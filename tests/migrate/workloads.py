@@ -108,27 +108,27 @@ def _container(chance: random.Random, name: str, volumes: list[str]) -> Object:
 
 def golden(rule: str) -> dict[str, list[Object]]:
     """Return the pods of a rule's golden cases with their clusters, each in a namespace of its own, by the case."""
-    found = {}
+    cases = {}
     for number, (_, document) in enumerate(case for case in LOADED if case[0] == rule):
         case = golden_case(document)
         namespace = f"case-{number}"
         if case.object.get("kind", "Pod") == "Pod":
             tokens = case.cluster.legacy_tokens.get("demo", {})
             secrets = [legacy_secret(name, account, namespace) for name, account in tokens.items()]
-            found[document["case"]] = [*secrets, _moved(case.object, namespace)]
-    return found
+            cases[document["case"]] = [*secrets, _moved(case.object, namespace)]
+    return cases
 
 
 def recorded() -> list[Object]:
     """Return the pods and workloads that a real API server sent, in the namespace `recorded`."""
-    found = []
+    objects = []
     files = {*RECORDED.glob("*.mutate.pods.json"), *RECORDED.glob("workload-*.validate.*.json")}
     for number, file in enumerate(sorted(files)):
         request = json.loads(file.read_text())["request"]
         if request["object"] and not request.get("subResource"):
             name = f"{file.name.partition('.')[0]}-{number}"
-            found.append(_moved({**request["object"], **_kind(request)}, "recorded", name))
-    return found
+            objects.append(_moved({**request["object"], **_kind(request)}, "recorded", name))
+    return objects
 
 
 def _kind(request: Object) -> Object:
@@ -136,11 +136,11 @@ def _kind(request: Object) -> Object:
     return {"apiVersion": "/".join(filter(None, (kind["group"], kind["version"]))), "kind": kind["kind"]}
 
 
-def _moved(found: Object, namespace: str, name: str = "") -> Object:
-    metadata = {key: value for key, value in (found.get("metadata") or {}).items() if key in ("labels", "annotations")}
+def _moved(obj: Object, namespace: str, name: str = "") -> Object:
+    metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if key in ("labels", "annotations")}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        **found,
+        **obj,
         "metadata": {**metadata, "name": name or namespace, "namespace": namespace},
     }
