@@ -52,16 +52,16 @@ class Scanned(NamedTuple):
         return done.stdout
 
     def reports(self, api: ReportApi) -> dict[str, Any]:
-        found = {}
+        reports = {}
         for path in api.list_paths:
             _, answer = self.plane.ask("GET", path)
-            found |= {item["metadata"].get("namespace", ""): item for item in answer["items"]}
-        return found
+            reports |= {item["metadata"].get("namespace", ""): item for item in answer["items"]}
+        return reports
 
     def results(self, name: str, api: ReportApi = WG_POLICY) -> list[dict[str, Any]]:
         """Return the results about an object in the namespace shop."""
-        found = self.reports(api)["shop"]["results"]
-        return [result for result in found if result["resources"][0]["name"] == name]
+        results = self.reports(api)["shop"]["results"]
+        return [result for result in results if result["resources"][0]["name"] == name]
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +83,11 @@ def scanned(tmp_path_factory):
             objects = {"apiVersion": "v1", "kind": "List", "items": render(COMPONENT)}
             plane.do("apply", "-f", "-", stdin=objects)
             kubeconfig = account_kubeconfig(plane, folder / "scanner", account="tokenguard-scanner")
-            found = Scanned(installation, kubeconfig, mounted)
+            scanned = Scanned(installation, kubeconfig, mounted)
             time.sleep(SETTLING.total_seconds() + 2)
             plane.create(pod("evaluated"), pod("idle", "quiet", automountServiceAccountToken=False))
             slip(plane, pod("slipped"), pod("reads", container=reads_legacy()))
-            yield found
+            yield scanned
 
 
 def slip(plane: ControlPlane, *pods: dict[str, Any]) -> None:
@@ -193,14 +193,14 @@ def test_other_group_is_written_on_request_the_first_is_pruned(scanned) -> None:
     printed = scanned.scan("--report-api", "openreports.io")
     assert f"{len(expected)} reports written, 0 unchanged, {len(expected)} deleted (openreports.io/v1alpha1)" in printed
     assert scanned.reports(WG_POLICY) == {}
-    found = scanned.reports(OPEN_REPORTS)
-    assert {namespace: report["summary"] for namespace, report in found.items()} == {
+    reports = scanned.reports(OPEN_REPORTS)
+    assert {namespace: report["summary"] for namespace, report in reports.items()} == {
         namespace: report["summary"] for namespace, report in expected.items()
     }
-    assert {report["source"] for report in found.values()} == {"tokenguard"}
+    assert {report["source"] for report in reports.values()} == {"tokenguard"}
     assert "0 reports written, " in scanned.scan("--report-api", "openreports.io")
     assert {report["metadata"]["resourceVersion"] for report in scanned.reports(OPEN_REPORTS).values()} == {
-        report["metadata"]["resourceVersion"] for report in found.values()
+        report["metadata"]["resourceVersion"] for report in reports.values()
     }
     scanned.scan()
     assert scanned.reports(OPEN_REPORTS) == {}

@@ -27,13 +27,13 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 def comparable(objects):
     """Return the objects by kind and name, without the labels that Helm charts have."""
-    found = {}
+    by_key = {}
     for obj in objects:
         labels = obj["metadata"].get("labels", {})
         own = {name: value for name, value in labels.items() if name not in OF_HELM}
         metadata = {**obj["metadata"], "labels": own}
-        found[obj["kind"], metadata["name"], metadata.get("namespace", "")] = {**obj, "metadata": metadata}
-    return found
+        by_key[obj["kind"], metadata["name"], metadata.get("namespace", "")] = {**obj, "metadata": metadata}
+    return by_key
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -106,7 +106,7 @@ def test_probe_is_left_out_with_its_variable() -> None:
     assert {obj["kind"] for obj in objects if obj not in without} == {
         "Namespace", "ResourceQuota", "Role", "RoleBinding", "Deployment",
     }  # fmt: skip
-    variables = [environment_of(the("Deployment", found)) for found in (objects, without)]
+    variables = [environment_of(the("Deployment", rendered)) for rendered in (objects, without)]
     assert [variable.get(PROBE_VARIABLE) for variable in variables] == ["tokenguard-probe", None]
 
 
@@ -262,11 +262,11 @@ def test_excluded_namespaces_and_label_are_in_each_selector() -> None:
     settings = {"excludeNamespaces": ["cert-manager"], "namespaceOptOutLabel": label["key"]}
     for name, webhook in webhooks(webhooks=settings).items():
         [before] = plain[name]["namespaceSelector"]["matchExpressions"]
-        found = webhook["namespaceSelector"]["matchExpressions"]
+        expressions = webhook["namespaceSelector"]["matchExpressions"]
         if before["operator"] == "In":
-            assert found == [before]
+            assert expressions == [before]
         else:
-            assert found == [{**before, "values": [*before["values"], "cert-manager"]}, label]
+            assert expressions == [{**before, "values": [*before["values"], "cert-manager"]}, label]
     objects = render_chart(webhooks=settings)
     named = {the(kind, objects)["metadata"]["annotations"][OPT_OUT_ANNOTATION] for kind in CONFIGURATIONS}
     assert named == {label["key"]}
@@ -277,14 +277,14 @@ def test_failure_policy_and_timeout_are_those_of_the_values() -> None:
     names = {name: name.removesuffix(".tokenguard.svc").replace(".", "-") for name in plain}
     opposite = {"Fail": "Ignore", "Ignore": "Fail"}
     changed = {names[name]: opposite[policy] for name, policy in plain.items()}
-    found = webhooks(webhooks={"failurePolicy": changed, "timeoutSeconds": 3})
-    assert {names[name]: webhook["failurePolicy"] for name, webhook in found.items()} == changed
-    assert {webhook["timeoutSeconds"] for webhook in found.values()} == {3}
+    by_name = webhooks(webhooks={"failurePolicy": changed, "timeoutSeconds": 3})
+    assert {names[name]: webhook["failurePolicy"] for name, webhook in by_name.items()} == changed
+    assert {webhook["timeoutSeconds"] for webhook in by_name.values()} == {3}
 
 
 def test_bundle_by_hand_is_in_each_webhook() -> None:
-    found = webhooks(certificates={"mode": "by-hand", "caBundle": CA})
-    assert {re.sub(r"\s", "", webhook["clientConfig"]["caBundle"])[:8] for webhook in found.values()} == {"LS0tLS1C"}
+    by_name = webhooks(certificates={"mode": "by-hand", "caBundle": CA})
+    assert {re.sub(r"\s", "", webhook["clientConfig"]["caBundle"])[:8] for webhook in by_name.values()} == {"LS0tLS1C"}
     assert not any("caBundle" in webhook["clientConfig"] for webhook in webhooks().values())
 
 

@@ -134,8 +134,8 @@ def test_certificate_without_the_called_name_is_a_problem(api, time, client, hos
 
 def test_chain_is_trusted_by_the_ca_of_its_last_certificate(api) -> None:
     case = cases()["intermediate that is sent"]
-    found = WHERE.read(api)
-    WHERE.write(api, StoredCertificates(case.bundle, b"", case.served, case.key), found.version)
+    secret = WHERE.read(api)
+    WHERE.write(api, StoredCertificates(case.bundle, b"", case.served, case.key), secret.version)
     for path in CONFIGURATIONS:
         bundle = base64.b64encode(case.bundle).decode()
         api.put(f"{path}/tokenguard", {"metadata": {"name": "tokenguard"}, "webhooks": [
@@ -172,10 +172,10 @@ def test_missing_configuration_is_a_problem(api) -> None:
 
 
 def test_key_of_another_certificate_is_a_problem(api) -> None:
-    found = WHERE.read(api)
+    secret = WHERE.read(api)
     stranger = issue_certificate(create_ca(NOW), ["x"], NOW)
-    stored = found.stored
-    WHERE.write(api, StoredCertificates(stored.bundle, stored.ca_key, stored.certificate, stranger.key), found.version)
+    stored = secret.stored
+    WHERE.write(api, StoredCertificates(stored.bundle, stored.ca_key, stored.certificate, stranger.key), secret.version)
     assert problems(api) == ["the key does not match the certificate"]
 
 
@@ -218,8 +218,8 @@ def test_rotation_goes_by_the_api_servers_clock(api, time, ca) -> None:
 
 
 def test_old_ca_after_a_rotation_is_no_problem_and_not_pending(api, time) -> None:
-    found = WHERE.read(api)
-    WHERE.write(api, add_new_ca(found.stored, time.now), found.version)
+    secret = WHERE.read(api)
+    WHERE.write(api, add_new_ca(secret.stored, time.now), secret.version)
     settle(time, SimulatedReplica(api, time))
     status = read_status(api, WHERE)
     assert status.pending_step == ""
@@ -251,8 +251,8 @@ CANT_ROTATE = {
 
 @pytest.mark.parametrize(("changed", "why"), CANT_ROTATE.values(), ids=CANT_ROTATE)
 def test_unrotatable_secret_is_left_alone_with_an_error(api, changed, why) -> None:
-    found = WHERE.read(api)
-    WHERE.write(api, replace(found.stored, **changed), found.version)
+    secret = WHERE.read(api)
+    WHERE.write(api, replace(secret.stored, **changed), secret.version)
     before = WHERE.read(api)
     with pytest.raises(RotationError, match=f"^Secret tokenguard/tokenguard-tls.* {why}"):
         rotate(api, WHERE, ca=False)
@@ -281,12 +281,12 @@ def test_expired_certificate_is_replaced_in_a_rotation_of_the_ca(api, time) -> N
 
 @pytest.mark.parametrize("key", [STRANGER.key, pem(ed25519.Ed25519PrivateKey.generate())], ids=["another's", "Ed25519"])
 def test_rotate_with_an_unusable_ca_key_revokes_the_ca(api, key) -> None:
-    found = WHERE.read(api)
-    WHERE.write(api, replace(found.stored, ca_key=key), found.version)
+    secret = WHERE.read(api)
+    WHERE.write(api, replace(secret.stored, ca_key=key), secret.version)
     started = rotate(api, WHERE, ca=False)
     assert started.text.endswith(": added a new CA to the bundle")
-    assert started.revoked == {ca.fingerprint for ca in found.stored.cas}
-    assert WHERE.read(api).stored.revoked_cas == found.stored.cas
+    assert started.revoked == {ca.fingerprint for ca in secret.stored.cas}
+    assert WHERE.read(api).stored.revoked_cas == secret.stored.cas
 
 
 def test_secret_changed_at_the_same_time_is_left_alone(api) -> None:
