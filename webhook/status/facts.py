@@ -166,8 +166,13 @@ class ClusterFacts:
         return not isinstance(self.replicas, ReplicaFacts) or self.replicas.manages_certificates
 
     @property
+    def logs_command(self) -> str:
+        """The command that prints the logs of all replicas."""
+        return f"kubectl logs -n {self.namespace} -l {POD_SELECTOR} --tail=-1"
+
+    @property
     def ca_bundle_fix(self) -> str:
         """Where to look if a caBundle is wrong: at who writes it."""
         if self.manages_certificates:
-            return f"kubectl logs -n {self.namespace} -l {POD_SELECTOR} --tail=-1 | grep caBundle"
+            return f"{self.logs_command} | grep caBundle"
         return "tokenguard certs status; docs/certificates.md says who writes the caBundle"
