@@ -1,4 +1,7 @@
-"""The `status` command: is this cluster protected, and if not, why."""
+"""The `status` command: is this cluster protected, and if not, why.
+
+The headline and the order of the problems are in `webhook/status/report.py`, the rows in `parts.py` beside it.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

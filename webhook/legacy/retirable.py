@@ -1,4 +1,7 @@
-"""The state of each legacy Secret on its way out: in use, unused, disabled, removable."""
+"""The state of each legacy Secret on its way out: in use, unused, disabled, removable.
+
+What `disable`, `restore` and `delete` refuse because of it is in `plan.py`.
+"""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping

@@ -10,7 +10,8 @@ when the last replica has loaded the new certificate. That is safe: a late repli
 still trusted, and the CA's only key was overwritten in step 1. Any other CA is revoked: one from elsewhere, whose key
 was lost, or by request. It leaves the bundle when the replicas had time to load the new certificate.
 
-What is stored determines the next step, so any replica may take it.
+What is stored determines the next step, so any replica may take it: `next_step` decides, and
+`cluster/certificates/reconciler.py` carries it out on the Secret and the webhook configurations.
 """
 
 import datetime as dt

@@ -1,4 +1,7 @@
-"""The connections of the process: accepts them, limits their number and time, and drains them at the end."""
+"""The connections of the process: accepts them, limits their number and time, and drains them at the end.
+
+`http_protocol.py` says how long a handshake, a request and idleness may last (`HANDSHAKE_SECONDS` and others).
+"""
 
 import asyncio
 import logging

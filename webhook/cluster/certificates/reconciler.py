@@ -1,4 +1,4 @@
-"""What one replica does for the certificates: read everything, and take the next step.
+"""What one replica does for the certificates: read everything, and take the next step, as `pki/rotation.py` decides.
 
 Every replica does this; there is no leader. A Secret or configuration that has changed since it was read is not written
 (its resourceVersion decides), and the next reconciliation sees what the other replica has done. The configurations are
