@@ -31,6 +31,7 @@ from webhook.check.report import (
     PolicyInUse,
 )
 from webhook.check.source_map import SourceMap
+from webhook.check.unknown_fields import field_warnings
 from webhook.check.unknown_kinds import kind_error, kind_warning
 from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
@@ -219,6 +220,7 @@ class _Evaluator:
             return
         for finding, counts in sorted(self._findings(evaluation, request), key=lambda each: each[0].position):
             (report.findings if counts else report.notes).append(finding)
+        report.warnings += field_warnings(evaluation, request.object, self._source_of)
         self._missing.add(request.object, namespace)
         report.summary.outcomes[evaluation.outcome] += 1
         self._count_enforced(request, evaluation)

@@ -9,6 +9,7 @@ from typing import BinaryIO
 from urllib.parse import quote_from_bytes
 
 from webhook.check.ignore_rules import IGNORE_FILE, IgnoreRules, is_excluded
+from webhook.check.source_map import Excerpt
 from webhook.core.documents.stream import decode_text
 from webhook.core.formatting import failure_text, quote
 
@@ -33,13 +34,17 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class InputProblem:
-    """What could not be read, and why; `line`, `column` and `document` count from one, None: unknown."""
+    """What could not be read, and why; `line`, `column` and `document` count from one, None: unknown.
+
+    `excerpt` is the place in the file, if it is shown.
+    """
 
     path: str
     message: str
     line: int | None = None
     document: int | None = None
     column: int | None = None
+    excerpt: Excerpt | None = None
 
     @property
     def file(self) -> str:

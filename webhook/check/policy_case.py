@@ -8,9 +8,9 @@ from typing import Annotated, Any, NamedTuple
 import yaml
 from msgspec import UNSET, Meta, UnsetType
 
-from webhook.check.misspelt_fields import misspelt_fields
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.sample_reviews import review, with_api_token
+from webhook.check.unknown_fields import misspelt_fields
 from webhook.core.admission_request import AdmissionRequest, Phase, read_review
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome

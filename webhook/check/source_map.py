@@ -107,16 +107,17 @@ class SourceMap:
         self._lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", text) if self._root else []  # YAML's line breaks
         self._scalars: dict[int, list[_Scalar]] | None = None
 
-    def excerpt(self, pointer: str, fields: Iterable[str] = ()) -> Excerpt | None:
+    def excerpt(self, pointer: str, fields: Iterable[str] = (), *, key_only: bool = False) -> Excerpt | None:
         """Return the place of the first of the fields below a JSON Pointer that exists, else of what it names.
 
-        If that does not exist either, return the place of its nearest existing parent.
+        If that does not exist either, return the place of its nearest existing parent. With `key_only` the place is
+        that of the key, without the value.
         """
         if self._root is None:
             return None
         places = (find(self._root, f"{pointer}/{field}") for field in fields)
         key, value, _ = next((place for place in places if place.exists), None) or find(self._root, pointer)
-        mark, end_mark = (key or value).start_mark, value.end_mark
+        mark, end_mark = (key or value).start_mark, (key if key and key_only else value).end_mark
         number, start = mark.line, mark.column
         if number >= len(self._lines):
             return None

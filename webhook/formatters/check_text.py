@@ -26,7 +26,10 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     colour = options.colour
     yield from (problem_line(problem, colour=colour) for problem in report.problems)
     warnings = [] if options.quiet else report.warnings
-    yield from (problem_line(warning, "warning", colour=colour) for warning in warnings)
+    for warning in warnings:
+        yield problem_line(warning, "warning", colour=colour)
+        if warning.excerpt and warning.excerpt.text:
+            yield from _source(warning.excerpt, "warning", options)
     if report.problems or warnings:
         yield ""
     found = report.shown_findings(verbose=options.verbose)
