@@ -201,11 +201,11 @@ def test_compile_ends_messages_with_the_help_of_the_policy() -> None:
 DEFAULTS = "rules: {api-token-automount: patch}\ntokens: {audiences: {default: vault}}\n"
 INJECTS = "inject: [{name: v, audience: a, mountPath: /v}]\n"
 UNPATCHED = {
-    "token-expiration: partly expressed: nothing caps the API server's own token",
-    "token-expiration: partly expressed: nothing caps a token that its author projects",
-    "token-audience: partly expressed: nothing adds the default audience",
+    "token-expiration: not fully enforced: nothing caps the API server token",
+    "token-expiration: not fully enforced: nothing caps a token that its author projects",
+    "token-audience: not fully enforced: nothing adds the default audience",
     "api-token-automount: not expressed: nothing removes kube-api-access-*",
-    "inject: partly expressed: nothing injects a token",
+    "inject: not fully enforced: nothing injects a token",
 }
 
 
@@ -214,7 +214,7 @@ UNPATCHED = {
     [
         (f"{DEFAULTS}{INJECTS}", UNPATCHED),
         ("", {gap for gap in UNPATCHED if gap.startswith("token-expiration")}),
-        ("rules: {token-expiration: reject}", {gap for gap in UNPATCHED if "API server's own" in gap}),
+        ("rules: {token-expiration: reject}", {gap for gap in UNPATCHED if "API server token" in gap}),
         (f"mode: warn\n{DEFAULTS}{INJECTS}", set()),
         (
             f"{DEFAULTS.replace('{api', '{token-audience: reject, token-expiration: off, api')}{INJECTS}",

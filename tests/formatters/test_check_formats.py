@@ -117,7 +117,10 @@ def test_summary_counts_objects_not_evaluated() -> None:
     assert lines_of(report, verbose=True)[-4:-1] == [
         "    note: <stdin>:9: Pod/x: namespace kube-system is excluded",
         "  1 in namespace tokenguard",
-        "    note: <stdin>:5: Pod/x: namespace tokenguard is excluded, except for its Secrets and TokenRequests",
+        (
+            "    note: <stdin>:5: Pod/x: namespace tokenguard is excluded, except for its Secrets, TokenRequests and"
+            " policies"
+        ),
     ]
     document = json_document(report)
     assert document["summary"]["notEvaluated"] == {

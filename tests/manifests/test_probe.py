@@ -31,6 +31,8 @@ def test_component_adds_the_probe_to_an_installation(folder, tmp_path) -> None:
 @pytest.mark.parametrize("namespace", ["security", "n" * 63])
 def test_documented_kustomizations_add_it_to_another_namespace(namespace, tmp_path) -> None:
     inner, outer = shown_kustomizations("docs/install.md", "namespace: security", "resources: [security]")
+    (tmp_path / "security").mkdir()
+    (tmp_path / "security" / "policy.yaml").write_text("apiVersion: tokenguard/v1\nkind: TokenPolicy\n")
     render_text(tmp_path / "security", inner.replace("namespace: security", f"namespace: {namespace}"))
     objects = render_text(tmp_path, outer)
     assert {obj["metadata"].get("namespace") for obj in objects} == {None, namespace, PROBE_NAMESPACE}

@@ -129,7 +129,7 @@ def test_connection_past_the_limit_displaces_no_review(run, tls) -> None:
     run(held())
 
 
-@pytest.mark.covers("failure-modes: linger")
+@pytest.mark.covers("failure-modes: client that does not close")
 def test_refused_connections_count_until_they_are_closed(run, tls, monkeypatch) -> None:
     monkeypatch.setattr(http_protocol, "LINGER_SECONDS", 0)
 

@@ -122,8 +122,8 @@ def _max_option(default: int | None) -> Callable[[F], F]:
     every = "" if default else " Default: all."
     return click.option(
         "--max", "max_count", type=click.IntRange(min=1), default=default, metavar="NUMBER",
-        help="Change at most this number of selected Secrets, the most urgent first. Secrets named as arguments do not"
-             f" count.{every}",
+        help="Change at most this number of selected Secrets, the most urgent state first, then the most powerful"
+             f" account. Secrets named as arguments do not count.{every}",
     )  # fmt: skip
 
 
@@ -138,9 +138,9 @@ def disable(*, reason: str, **options: Any) -> int:
     Labels the Secrets with kubernetes.io/legacy-token-invalid-since, and records who did it, when and why. The data of
     the Secrets does not change. The API server refuses the tokens within 10 seconds.
 
-    Refuses a Secret if a workload refers to it, if its token was used within --unused-days, or if uses of it have been
-    recorded for less than that. --force names Secrets to disable all the same. If you give --unused-days, only tokens
-    that were unused for that long are selected.
+    Refuses a Secret if a workload refers to it, if its token was used within --unused-days, or if it is too early to
+    tell, because uses have been recorded for fewer days than that. --force names Secrets to disable all the same. If
+    you give --unused-days, only tokens that were unused for that long are selected.
 
     \b
     Examples:

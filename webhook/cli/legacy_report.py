@@ -28,8 +28,8 @@ def refused_use_options(command: F) -> F:
     """Add the options on which it depends whether a disabled token is still used."""
     after = click.option(
         "--after-days", type=click.IntRange(min=0), default=AFTER_DAYS, metavar="DAYS",
-        help="Days that a token must have been disabled without a refused use before its Secret may be deleted. For as"
-             " many days after a refused use, its state is 'disabled, still used'.",
+        help="Days after a refused use during which the state of a disabled token is 'disabled, still used'. Its Secret"
+             " may be deleted if there was none for as many days.",
     )  # fmt: skip
     log = click.option(
         "--audit-log", "audit_logs", multiple=True, metavar="FILE|-", type=FILE,

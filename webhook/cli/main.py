@@ -171,7 +171,7 @@ def main() -> None:
       1    something was found or refused
       2    usage error or failed run
       130  interrupted by Ctrl-C
-      141  the reader of the output has ended, as in '| head -1'
+      141  the program that reads the output has exited, as in '| head -1'
 
     The help of a command names the environment variables of its options; they begin with TOKENGUARD_. An option on the
     command line overrides its variable. An empty variable counts as not set. NO_COLOR and FORCE_COLOR switch colours

@@ -30,12 +30,12 @@ _FORBIDDEN = 403
 def command(write_configmap: str | None, own_namespace: str, kubeconfig: Path | None, context: str | None) -> None:
     """Print legacy Secrets and Namespaces for other commands.
 
-    Reads only metadata of Secrets. Prints the names, accounts, creation and uses of legacy Secrets, the labels of
-    Namespaces, and since when uses are recorded. migrate and check take the list as one more PATH; with it,
-    serve --objects needs no permission to read Secrets.
+    Reads only metadata of Secrets. Prints the names, accounts, creation times and uses of legacy Secrets, the labels of
+    Namespaces, and the day on which the recording of uses began. migrate and check take the list as one more PATH; with
+    it, serve --objects needs no permission to read Secrets.
 
-    --write-configmap leaves out creation and uses, which no server needs. manifests/overlays/no-secrets runs it in a
-    CronJob.
+    --write-configmap leaves out creation times and uses, because serve does not need them.
+    manifests/overlays/no-secrets runs it in a CronJob.
 
     \b
     Examples:

@@ -29,9 +29,10 @@ def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str
     """Draft a policy from a scan.
 
     Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that is in use. Namespaces in
-    which most workloads would be denied get an override with mode warn. In other namespaces, each account of what would
-    be denied gets an exemption with an end date. Legacy Secrets that are not in use get no exemption. Comments
-    say why, and what the exempt accounts may do. A second scan checks the draft. Needs the permissions of scan.
+    which most workloads would be denied get an override with mode warn. In other namespaces, the account of each
+    workload or Secret that would be denied gets an exemption with an end date. Legacy Secrets that are not in use get
+    no exemption. Comments say why, and what the exempt accounts may do. A second scan checks the draft. Needs the
+    permissions of scan.
 
     \b
     Example:

@@ -60,8 +60,8 @@ def _link(value: str) -> str:
                    " https://kubernetes.default.svc, with and without .cluster.local.")  # fmt: skip
 @output_option(FORMATTERS)
 @click.option("--checklists", type=Parsed("URL", _link), default="", show_default=False,
-              help="With --output html: link to the checklists of 'tokenguard migrate' at this URL, or in this folder,"
-                   " relative to the page.")  # fmt: skip
+              help="With --output html: URL or folder (relative to the page) of the checklists that 'tokenguard"
+                   " migrate' wrote; the page links to them.")  # fmt: skip
 @scan_reports.report_options
 @cluster_options
 @schema_option(scan_json.schema)

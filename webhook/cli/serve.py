@@ -86,7 +86,7 @@ OPTIONS = [
             type=Choice(["off", "vap", "vap+map"])),
     _option("--log-format", "Format of the log on stderr; json: one object per line.",
             type=Choice(["text", "json"]), default=ServeOptions.log_format),
-    _option("--log-level", "Least severe lines of the log on stderr.",
+    _option("--log-level", "Minimum severity of lines in the log on stderr.",
             type=Choice(["debug", "info", "warning", "error"]), default=ServeOptions.log_level),
     _option("--scan-status", "Status of the background scan, to export as metrics: key status.json of the ConfigMap"
             " that scan --status-configmap writes. Read at each scrape; may be missing.", **_FILE),

@@ -22,7 +22,7 @@ def exclusion_reason(request: AdmissionRequest, own_namespace: str) -> str | Non
     if namespace == SYSTEM_NAMESPACE:
         return f"namespace {namespace} is excluded"
     if namespace == own_namespace and subject not in TOKEN_GRANTING:
-        return f"namespace {namespace} is excluded, except for its Secrets and TokenRequests"
+        return f"namespace {namespace} is excluded, except for its Secrets, TokenRequests and policies"
     if user.startswith(NODE_USER):
         return _kubelet_reason(request) if NODES in request.groups else None
     if subject is Subject.TOKEN_REQUEST and user.startswith(KUBE_SYSTEM_ACCOUNT):

@@ -25,8 +25,8 @@ _WIDTH = 76
 _INTRODUCTION = """\
 A pod authenticates with a token of its ServiceAccount. There are two kinds:
 
-  legacy token     stored in a Secret; never expires: a stolen copy is valid
-                   as long as the Secret exists
+  legacy token     stored in a Secret; never expires: a stolen copy stays valid
+                   until somebody makes it invalid
   projected token  issued for one pod and one audience (for example Vault);
                    expires, and the kubelet renews it
 

@@ -23,7 +23,7 @@ def rules(given: CompilerInput) -> Iterator[ExportedRule]:
     for number, injection in enumerate(injections):
         checks += _conflict_checks(number, injection)
         checks.append(_missing_check(number, injection))
-    gap = "partly expressed: nothing injects a token, so a pod without it is let in"
+    gap = "not fully enforced: nothing injects a token, so a pod without it is allowed"
     gaps = given.unpatched(inject.RULE.name, {gap: (Action.PATCH,)} if injections else {})
     yield ExportedRule(inject.RULE.name, Subject.POD, checks, tuple(variables(given)), gaps)
 

@@ -92,9 +92,9 @@ def _expiration(given: CompilerInput) -> ExportedRule:
     variables = (*pods.pod_variables(), *pods.token_variables(), *lifetime_variables(given), *_termination(given))
     rule = token_expiration.RULE.name
     gaps = {
-        f"partly expressed: nothing caps the API server's own token: one of {MAGIC_EXPIRATION} seconds is let in, a pod"
+        f"not fully enforced: nothing caps the API server token: one of {MAGIC_EXPIRATION} seconds is allowed, a pod"
         " with a longer one is denied": (Action.PATCH, Action.REJECT),
-        "partly expressed: nothing caps a token that its author projects, so a pod with one that is too long is denied":
+        "not fully enforced: nothing caps a token that its author projects: a pod with one that is too long is denied":
             (Action.PATCH,),
     }  # fmt: skip
     return ExportedRule(rule, Subject.POD, (*checks, _outlasts()), variables, given.unpatched(rule, gaps))
@@ -169,7 +169,7 @@ def _audience(given: CompilerInput) -> ExportedRule:
     variables = (*pods.pod_variables(), *pods.token_variables(), *pods.injection_variables(given))
     rule = token_audience.RULE.name
     has_default = any(settings.tokens.audiences.default for _, settings in every)
-    gap = "partly expressed: nothing adds the default audience, so a pod with a token that names none is denied"
+    gap = "not fully enforced: nothing adds the default audience, so a pod with a token that names none is denied"
     gaps = given.unpatched(rule, {gap: (Action.PATCH,)} if has_default else {})
     return ExportedRule(rule, Subject.POD, checks, variables, gaps)
 

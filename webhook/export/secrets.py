@@ -37,7 +37,7 @@ _UNTIMED = (
     "an update contains no time except that of the last change of a field: an exemption that has ended may still cover"
     " an update that only removes fields"
 )
-_GAPS = tuple(f"partly expressed: {gap}" for gap in (_HIDDEN, _UNREADABLE, _UNTIMED))
+_GAPS = tuple(f"not fully enforced: {gap}" for gap in (_HIDDEN, _UNREADABLE, _UNTIMED))
 
 
 def rules(given: CompilerInput) -> Iterator[ExportedRule]:

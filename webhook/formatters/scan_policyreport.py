@@ -1,7 +1,7 @@
 """A scan as policy reports: one for each namespace, and one for the cluster-scoped objects.
 
 Each result is about one object: a workload, by its running pods and its template as if they were created now; a pod
-that the policy would deny as it runs; a legacy Secret, a ServiceAccount or a CSIDriver. The summary counts all results,
+that the policy would deny as it is; a legacy Secret, a ServiceAccount or a CSIDriver. The summary counts all results,
 also those that do not fit into the report.
 """
 

@@ -220,7 +220,7 @@ def under_enforce(report: ScanReport) -> str:
     listed = " and ".join(counted(count, title) for title, count in denied.items() if count)
     verb = "is" if len(namespaces) == 1 else "are"
     return (
-        f"{counted(len(namespaces), 'namespace')} {verb} not in mode enforce, which would deny {listed or 'nothing'}"
+        f"{counted(len(namespaces), 'namespace')} {verb} not in mode enforce; it would deny {listed or 'nothing'}"
         " there; for details, add --mode enforce"
     )
 

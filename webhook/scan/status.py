@@ -18,7 +18,7 @@ class ScanStatus(Struct, frozen=True, rename="camel"):
 
     `policy` is the policy's revision, `api` the apiVersion of the reports and `reports` their number. `results` are the
     numbers of results, those included that were `left_out` of a report because it was full. `pods` are the running
-    pods by their outcome if they were recreated, `unevaluated_pods` those that the policy would deny as they run, by
+    pods by their outcome if they were recreated, `unevaluated_pods` those that the policy would deny as they are, by
     how they were admitted.
     """
 

@@ -222,8 +222,8 @@ def _injected_volume(pod: PodContext, injection: Injection) -> _InjectedVolume:
 
 RULE: Rule = Rule(
     name="inject",
-    summary="a token cannot be injected: its path or volume name is in use, or the pod requests, by annotation, an"
-    " injection that does not exist or whose selectors do not match it",
+    summary="a pod lacks a token that the policy injects, or the token cannot be injected: its path or volume name is"
+    " in use, or the pod requests, by annotation, an injection that does not exist or whose selectors do not match it",
     explanation="""\
 The policy's `inject` list mounts tokens into the pods that it selects: volume `tokenguard-NAME`, at `mountPath`, in
 every init container and container except those named in the annotation `tokenguard/skip-containers`. With `env`, that
@@ -231,8 +231,8 @@ variable contains the file's path, unless the container sets it itself. Injectio
 pods annotated `tokenguard/inject: "NAME,..."`.
 
 Only the action `patch` injects; it denies a pod if a token cannot be injected. With `warn` and `audit` nothing is
-injected: the audit log records each missing token, and with `warn` the author gets a warning if the token could not be
-injected. With `off` nothing is injected or recorded.
+injected: the audit log records each missing token. With `warn` the author gets a warning only if `patch` would be
+unable to inject the token. With `off` nothing is injected or recorded.
 
 What to do: if the pod already uses the mount path or volume name, change it in the pod or in the policy. If the
 annotation requests an injection that does not exist, or whose selectors do not match this pod, correct it.""",

@@ -124,7 +124,7 @@ What to do: project a token into the pod. It belongs to the same account, is sho
         sources:
         - serviceAccountToken: {path: token, audience: https://vault.example.com, expirationSeconds: 3600}
 
-With the action `patch`, a plain Secret volume of the pod's own account is replaced by the equivalent projection
+With the action `patch`, a `secret` volume with a token of the pod's own account is replaced by the projection
 (token, ca.crt, namespace) at the same path. Some references have no equivalent, so the pod is denied: a token of
 another account, a volume that sets a mode for the file `token` only, a Secret that is a source of a projected volume,
 and an environment variable.

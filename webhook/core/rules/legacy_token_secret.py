@@ -114,7 +114,7 @@ RULE: Rule = Rule(
 Kubernetes fills a Secret of type kubernetes.io/service-account-token with a token that never expires, and anyone who
 may read the Secret can use it. The rule denies creating such a Secret. It also denies the updates after which
 Kubernetes issues another token: those that change or remove its annotation `kubernetes.io/service-account.name` or
-`kubernetes.io/service-account.uid`, or remove its token. Other updates are not evaluated.
+`kubernetes.io/service-account.uid`, or remove its token.
 
 A token is valid as long as a Secret with its original name, of any type, contains it under the key `token`. So it is
 not enough to delete the Secret: anyone who has a copy of the token can create an Opaque Secret of that name, and the
@@ -122,8 +122,8 @@ token is valid again. The rule denies this too: it denies every Secret with a le
 
 To make a token invalid permanently, delete its ServiceAccount (a new one of the same name does not make it valid), or
 rotate the key that signs tokens. If you keep the Secret, set the label kubernetes.io/legacy-token-invalid-since to a
-date (`tokenguard legacy disable` does): its token is invalid as long as the label exists. The rule denies removing the
-label.
+date (`tokenguard legacy disable` does): its token is invalid as long as the label exists. The rule denies
+removing the label. An update that does none of this is not evaluated.
 
 What to do: in a pod, project a `serviceAccountToken`; by hand, run `kubectl create token NAME --duration=1h`; for a
 system outside the cluster, use another way to authenticate (OIDC, a client certificate). If a controller still needs

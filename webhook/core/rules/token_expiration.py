@@ -124,7 +124,7 @@ an hour. If `terminationGracePeriodSeconds` is longer, the author gets a warning
 lower the grace period to what the pod needs, use the token only early in the termination, or set
 `automountServiceAccountToken: false` if the pod does not use the API server token.
 
-A lifetime of 3607 seconds for the API server has a special meaning: Kubernetes makes such a token valid for a year, so
+For a token for the API server, 3607 seconds have a special meaning: Kubernetes makes such a token valid for a year, so
 that old clients, which read their token only once, keep working. The token that Kubernetes mounts by default is such a
 token. It is capped to the smaller of the maximum and 3600 seconds; `apiServerToken.expiration: keep` leaves it
 unchanged. A token that the author projects at the same path, /var/run/secrets/kubernetes.io/serviceaccount, counts as

@@ -32,7 +32,8 @@ RULE: Rule = Rule(
     summary="a token volume is mounted by subPath or subPathExpr: that file is never refreshed",
     explanation="""\
 The kubelet refreshes a projected token by replacing the files of its volume. A mount by `subPath` or `subPathExpr`
-always shows the file as it was when the container started. So its requests get 401 as soon as that token has expired.
+always shows the file as it was when the container started. So the client's
+requests get 401 as soon as that token has expired.
 
 What to do: mount the whole volume into a folder of its own, and point the client at the file in it.""",
     subjects=PODS_AND_EPHEMERAL_CONTAINERS,

@@ -95,6 +95,8 @@ def last_use(report: ScanReport) -> Table:
     columns = _columns("Last used", _GROUPS, total=True)
     recorded = summary.recorded_text(report)
     note = f"{recorded[0].upper()}{recorded[1:]}."
+    if any(groups_by_age[_UNKNOWN].values()):
+        note += " Unknown: no use is recorded, and the day on which recording began is not known."
     return Table("last-use", "Legacy Secrets by last use", columns, rows, note=note, ordered=True)
 
 

@@ -186,8 +186,8 @@ def accounts_with_tokens(report: ScanReport) -> Table:
     ]
     ordered = sorted(report.accounts_with_tokens, key=lambda account: account.severity)
     note = (
-        "'Pods' counts the pods in which Kubernetes mounts the token. If an account has no permissions, set"
-        " automountServiceAccountToken: false."
+        "'Pods' counts the pods in which Kubernetes mounts the token. If an account has no permissions, its"
+        " pods do not need the token: set automountServiceAccountToken: false on the account or in the templates."
     )
     return _by_namespace(
         Table("accounts-with-tokens", "Accounts with API server tokens", columns, ordered, row, note=note)
