@@ -17,10 +17,10 @@ NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 def load() -> list[tuple[str, dict[str, Any]]]:
     """Return the document of each case, with the name of its file."""
     return [
-        (path.stem, found[1])
+        (path.stem, case[1])
         for path in sorted(CASES.glob("*.yaml"))
-        for found in case_documents(str(path), path.read_text())
-        if not isinstance(found, InputProblem)
+        for case in case_documents(str(path), path.read_text())
+        if not isinstance(case, InputProblem)
     ]
 
 

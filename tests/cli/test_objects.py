@@ -49,9 +49,9 @@ def test_objects_have_creation_and_use_of_secrets(run) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     namespace, *secrets, tracking = json.loads(done.stdout)["items"]
     assert namespace["metadata"] == {"name": "shop", "labels": {"team": "shop"}}
-    labels = [found["metadata"]["labels"] for found in secrets]
+    labels = [secret["metadata"]["labels"] for secret in secrets]
     assert labels == [{LAST_USED: "2026-11-25"}, {INVALID_SINCE: "2026-03-01"}, {}]
-    assert {found["metadata"]["creationTimestamp"] for found in secrets} == {"2021-05-05T08:00:00Z"}
+    assert {secret["metadata"]["creationTimestamp"] for secret in secrets} == {"2021-05-05T08:00:00Z"}
     assert tracking == {"apiVersion": "v1", "kind": "ConfigMap", **TRACKED, "data": {"since": "2025-01-15"}}
     assert "jane" not in done.stdout
 
@@ -61,7 +61,7 @@ def test_objects_without_right_to_uses_say_so(run, api) -> None:
     done = run()
     assert done.returncode == 0
     assert done.stderr.startswith(f"warning: cannot read ConfigMap kube-system/{TRACKING}: ")
-    assert {found["kind"] for found in json.loads(done.stdout)["items"]} == {"Namespace", "Secret"}
+    assert {item["kind"] for item in json.loads(done.stdout)["items"]} == {"Namespace", "Secret"}
 
 
 def test_migrate_takes_the_uses_from_objects(run, tmp_path) -> None:

@@ -36,9 +36,9 @@ SILENT = 'rules: {legacy-token-secret: "off"}\n'
 def scan(text: str = SILENT, names: tuple[str, ...] = (), **lists) -> ScanReport:
     inventory = ScanReader(Lists(**{"configmaps": TRACKING, **lists}), lambda _: None, names)
     options = ScanOptions(policy(text), "policy.yaml", NOW, "https://api", filters=ScanFilters(names))
-    found = Scanner(options, inventory.snapshot())
-    inventory.fill(found)
-    return found.report()
+    scanner = Scanner(options, inventory.snapshot())
+    inventory.fill(scanner)
+    return scanner.report()
 
 
 def job(name: str, condition: str = "", status: str = "True", **metadata) -> Object:
@@ -271,7 +271,7 @@ class _Outside(Lists):
 
 def test_unreadable_namespace_is_a_gap_missing_one_fails() -> None:
     report = scan(LENIENT, ("demo",), namespaces=REFUSED, demo=REFUSED)
-    assert [(found.resource, found.affects_decisions) for found in report.unread] == [("namespace demo", True)]
+    assert [(unread.resource, unread.affects_decisions) for unread in report.unread] == [("namespace demo", True)]
     assert report.unread[0].hint == ("kubectl auth can-i get namespaces/demo -n demo; manifests/scanner grants it")
     with pytest.raises(ApiError, match="--namespace demo: no such namespace"):
         scan(LENIENT, ("demo",), namespaces=REFUSED, demo=ApiError(404, "HTTP 404"))
@@ -279,10 +279,12 @@ def test_unreadable_namespace_is_a_gap_missing_one_fails() -> None:
         scan(LENIENT, ("demo",), namespaces=REFUSED, demo=ApiError(500, "HTTP 500"))
 
 
-@pytest.mark.parametrize("found", [csi_driver("demo", kind="Namespace")["demo"], Raw([])], ids=["content", "no object"])
-def test_namespace_answer_that_is_no_metadata_fails(found) -> None:
+@pytest.mark.parametrize(
+    "answer", [csi_driver("demo", kind="Namespace")["demo"], Raw([])], ids=["content", "no object"]
+)
+def test_namespace_answer_that_is_no_metadata_fails(answer) -> None:
     with pytest.raises(ApiError):
-        scan(LENIENT, ("demo",), namespaces=REFUSED, demo=found)
+        scan(LENIENT, ("demo",), namespaces=REFUSED, demo=answer)
 
 
 def test_namespace_is_requested_again_from_a_busy_server(monkeypatch) -> None:
@@ -296,7 +298,7 @@ def test_namespace_is_requested_again_from_a_busy_server(monkeypatch) -> None:
 def test_list_refused_in_one_namespace_names_it() -> None:
     refused = ApiError(403, "HTTP 403")
     report = scan(SILENT, ("demo", "shop"), namespaces=[{"metadata": {"name": "demo"}}], secrets=refused)
-    assert [found.resource for found in report.unread] == ["secrets in demo", "secrets in shop"]
+    assert [unread.resource for unread in report.unread] == ["secrets in demo", "secrets in shop"]
     assert report.unread[1].hint == "kubectl auth can-i list secrets -n shop; manifests/scanner grants it"
     with pytest.raises(ApiError, match="kubectl auth can-i list pods -n demo; manifests/scanner grants it"):
         scan(SILENT, ("demo",), pods=refused)
@@ -316,10 +318,10 @@ def test_exemption_of_unknown_namespaces_is_not_unused() -> None:
 
 def discovery(group: str, version: str, *kinds: str) -> dict[str, Raw]:
     """Return the discovery of one group in one version, as `Lists` takes it."""
-    found = [{"name": f"{kind.lower()}s", "kind": kind} for kind in kinds]
-    found += [{"name": f"{kind.lower()}s/scale", "kind": "Scale"} for kind in kinds]
+    resources = [{"name": f"{kind.lower()}s", "kind": kind} for kind in kinds]
+    resources += [{"name": f"{kind.lower()}s/scale", "kind": "Scale"} for kind in kinds]
     groups = [{"name": group, "versions": [{"version": "v0"}, {"version": version}]}, {"name": "apps", "versions": []}]
-    return {"apis": Raw({"groups": groups}), "v0": Raw({"resources": []}), version: Raw({"resources": found})}
+    return {"apis": Raw({"groups": groups}), "v0": Raw({"resources": []}), version: Raw({"resources": resources})}
 
 
 def custom(name: str, kind: str = "", **metadata) -> Object:
@@ -461,7 +463,7 @@ def test_history_without_right_to_the_mutating_webhook_is_known() -> None:
     assert [unread.resource for unread in snapshot.unread] == ["mutatingwebhookconfigurations"]
 
 
-@pytest.mark.parametrize(("found", "is_known"), [([], True), (REFUSED, False)])
-def test_history_without_webhook_is_known_unless_refused(found, is_known) -> None:
-    history = ScanReader(Lists(validatingwebhookconfigurations=found), lambda _: None).snapshot().history
+@pytest.mark.parametrize(("configurations", "is_known"), [([], True), (REFUSED, False)])
+def test_history_without_webhook_is_known_unless_refused(configurations, is_known) -> None:
+    history = ScanReader(Lists(validatingwebhookconfigurations=configurations), lambda _: None).snapshot().history
     assert (history.is_known, history.webhook_created, history.scopes) == (is_known, None, WebhookScopes())

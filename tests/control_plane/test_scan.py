@@ -167,10 +167,10 @@ def text(crowded_cluster):
 def cluster_objects(crowded_cluster):
     """Return all objects in the cluster by kind, as kubectl prints them."""
     kinds = "pods,secrets,serviceaccounts,rolebindings,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs"
-    found = defaultdict(list)
+    by_kind = defaultdict(list)
     for item in json.loads(crowded_cluster.plane.do("get", kinds, "-A", "-o", "json"))["items"]:
-        found[item["kind"]].append(item)
-    return found
+        by_kind[item["kind"]].append(item)
+    return by_kind
 
 
 def key(obj):
@@ -317,17 +317,17 @@ def test_exemptions_have_the_status_of_their_use(report) -> None:
 def test_recreated_pods_get_the_predicted_decisions(crowded_cluster, report, cluster_objects) -> None:
     before = len(crowded_cluster.server.audit)
     answers = crowded_cluster.crowd.again()
-    found: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    lines_by_pod: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for line in crowded_cluster.server.audit[before:]:
         if line["resource"] == "pods" and line["dryRun"]:
-            found[line["namespace"], line["name"].removesuffix("-again")].append(line)
+            lines_by_pod[line["namespace"], line["name"].removesuffix("-again")].append(line)
     live_pods = {key(pod): pod for pod in cluster_objects["Pod"]}
     results = pod_results(report)
     differing, outcomes = {}, Counter()
     for where, (status, _, _) in answers.items():
         if is_altered(crowded_cluster.crowd.pods[where], live_pods[where]):
             continue
-        lines = found[where]
+        lines = lines_by_pod[where]
         predicted = results[where][2]
         seen = {
             (finding["rule"], finding["action"], finding["path"], finding["detail"])
@@ -372,10 +372,10 @@ def is_altered(written, live):
     """Say whether a pod that nothing makes was changed in what its author wrote, which nobody can know any more."""
     if written["metadata"].get("ownerReferences"):
         return False
-    spec, found = written["spec"], live["spec"]
-    volumes = {volume["name"]: volume for volume in found.get("volumes", [])}
+    spec, live_spec = written["spec"], live["spec"]
+    volumes = {volume["name"]: volume for volume in live_spec.get("volumes", [])}
     automount = "automountServiceAccountToken"
-    return spec.get(automount) != found.get(automount) or any(
+    return spec.get(automount) != live_spec.get(automount) or any(
         tokens(volume) != tokens(volumes[volume["name"]]) for volume in spec.get("volumes", [])
     )
 
@@ -549,12 +549,12 @@ def test_tokens_of_csi_drivers_are_reported(crowded_cluster) -> None:
     }  # fmt: skip
     crowded_cluster.plane.do("apply", "-f", "-", stdin=driver)
     try:
-        [found] = as_json(crowded_cluster)["csiDrivers"]
+        [driver] = as_json(crowded_cluster)["csiDrivers"]
         done = run(crowded_cluster)
         narrowed = as_json(crowded_cluster, "-n", "team-01")
     finally:
         crowded_cluster.plane.do("delete", "csidriver", "vault.example.com")
-    assert [(finding["rule"], finding["action"], finding["path"]) for finding in found["result"]["findings"]] == [
+    assert [(finding["rule"], finding["action"], finding["path"]) for finding in driver["result"]["findings"]] == [
         ("token-expiration", "warn", "spec.tokenRequests[0]"), ("token-audience", "warn", "spec.tokenRequests[1]"),
     ]  # fmt: skip
     assert "CSIDriver/vault.example.com: warn: token-expiration: spec.tokenRequests[0]" in done.stdout
@@ -613,8 +613,8 @@ def test_scan_with_rights_in_one_namespace_reports_that_one(crowded_cluster, tmp
     assert by_lead.status == by_scanner.status != 2
     by_lead_report, whole = json.loads(by_lead.stdout), json.loads(by_scanner.stdout)
     assert (
-        [_without_accounts(found) for found in by_lead_report["workloads"]]
-        == [_without_accounts(found) for found in whole["workloads"]]
+        [_without_accounts(workload) for workload in by_lead_report["workloads"]]
+        == [_without_accounts(workload) for workload in whole["workloads"]]
         != []
     )
     assert by_lead_report["summary"] == whole["summary"]

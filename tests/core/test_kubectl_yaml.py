@@ -147,18 +147,18 @@ def differences(documents: dict[str, bytes], folder: Path) -> list[tuple[bytes, 
     """Return the documents that are read otherwise than by kubectl, and how."""
     theirs, refusals = read_with_kubectl(documents, folder)
     assert len(theirs) + len(refusals) >= len(documents) * 0.99, "kubectl's output was not understood"
-    found = []
+    unlike = []
     for name, data in documents.items():
         reading = read_manifests(data)
         colons = any("starts with a colon" in warning.message for warning in reading.warnings)
         if name in refusals:
             if not reading.problems and not colons:
-                found.append((data, f"kubectl refuses it: {refusals[name]}"))
+                unlike.append((data, f"kubectl refuses it: {refusals[name]}"))
         elif any(problem.message not in REPLACED for problem in reading.problems):
-            found.append((data, f"kubectl reads it, but here: {reading.problems}"))
+            unlike.append((data, f"kubectl reads it, but here: {reading.problems}"))
         elif not reading.problems and objects_of(reading) != theirs.get(name, []):
-            found.append((data, f"kubectl reads {theirs.get(name)}, not {objects_of(reading)}"))
-    return found
+            unlike.append((data, f"kubectl reads {theirs.get(name)}, not {objects_of(reading)}"))
+    return unlike
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -86,11 +86,11 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("fault", "found"), FAULTS.items(), ids=[fault.__name__ for fault in FAULTS])
+@pytest.mark.parametrize(("fault", "broken"), FAULTS.items(), ids=[fault.__name__ for fault in FAULTS])
 @pytest.mark.covers("failure-modes: any body", "failure-modes: odd JSON")
-def test_fuzzing_finds_a_wrong_decision(fault, found, monkeypatch) -> None:
+def test_fuzzing_finds_a_wrong_decision(fault, broken, monkeypatch) -> None:
     fault(monkeypatch)
-    assert found in first_broken(Reviews, MOST_EXECUTIONS)
+    assert broken in first_broken(Reviews, MOST_EXECUTIONS)
 
 
 @pytest.mark.covers("failure-modes: any policy")

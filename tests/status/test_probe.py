@@ -78,7 +78,7 @@ def result(pod, rest, given):
 
 
 @pytest.mark.parametrize(
-    ("message", "status", "found"),
+    ("message", "status", "proven"),
     [
         (BY_WEBHOOK, 403, SUCCESS),
         (BY_QUOTA, 403, NOT_ENFORCED),
@@ -90,8 +90,8 @@ def result(pod, rest, given):
         ("HTTP 429: too many requests", 429, ERROR),
     ],
 )
-def test_pod_that_must_be_denied(message, status, found) -> None:
-    assert result(ProbePod.DENY, "", answer(message, status=status)) is found
+def test_pod_that_must_be_denied(message, status, proven) -> None:
+    assert result(ProbePod.DENY, "", answer(message, status=status)) is proven
 
 
 @pytest.mark.parametrize("rest", ["", "mode: warn"])
