@@ -31,7 +31,7 @@ def _missing_certificate(facts: ClusterFacts, secret: str) -> StatusProblem:
     if not facts.replicas:
         return StatusProblem(text, facts.install_command, depends_on=("replicas",))
     if facts.manages_certificates:
-        return StatusProblem(text, f"{facts.logs_command} | grep tokenguard-tls", depends_on=("replicas",))
+        return StatusProblem(text, facts.certificate_fix, depends_on=("replicas",))
     return StatusProblem(text, f"kubectl describe certificate -n {facts.namespace}, or create it: docs/certificates.md")
 
 
@@ -69,7 +69,7 @@ def _trust_problems(facts: ClusterFacts, chain: tuple[Certificate, ...]) -> Iter
         for reason, webhooks in names.items():
             text = f"{configuration}: caBundle of {names_of(webhooks)} does not match the certificate: {reason}"
             yield StatusProblem(
-                text, facts.ca_bundle_fix, depends_on=("replicas",) if facts.manages_certificates else ()
+                text, facts.certificate_fix, depends_on=("replicas",) if facts.manages_certificates else ()
             )
 
 

@@ -171,8 +171,8 @@ class ClusterFacts:
         return f"kubectl logs -n {self.namespace} -l {POD_SELECTOR} --tail=-1"
 
     @property
-    def ca_bundle_fix(self) -> str:
-        """Where to look if a caBundle is wrong: at who writes it."""
+    def certificate_fix(self) -> str:
+        """Where to look if the certificate or a caBundle is wrong: at who writes them."""
         if self.manages_certificates:
-            return f"{self.logs_command} | grep caBundle"
+            return f"{self.logs_command} | grep tokenguard-tls"
         return "tokenguard certs status; docs/certificates.md says who writes the caBundle"

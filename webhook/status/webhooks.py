@@ -72,7 +72,7 @@ def _problems(configuration: ConfigurationFacts, facts: ClusterFacts) -> Iterato
     yield from _target_problems(configuration, shipped, facts)
     if missing_bundle := uncallable({webhook.name: webhook.bundle for webhook in shipped}):
         text = f"{configuration}: no caBundle in {names_of(missing_bundle)}"
-        yield StatusProblem(text, facts.ca_bundle_fix, depends_on=("replicas", "certificate"))
+        yield StatusProblem(text, facts.certificate_fix, depends_on=("replicas", "certificate"))
 
 
 def _target_problems(
