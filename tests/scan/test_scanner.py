@@ -194,12 +194,15 @@ LONG = "2026-10-25"  # thirty days before now
     ({"last_used": "2024-01-01"}, "2026-10-26", 30, False),
     ({"last_used": "2024-01-01"}, None, 30, False),
     ({"last_used": "2026-11-03", "invalid_since": "2026-11-04"}, "2026-01-01", 30, True),
+    ({"last_used": "2026-11-05", "invalid_since": "2026-11-04"}, "2026-01-01", 30, False),
+    ({"last_used": "2026-10-20", "invalid_since": "2026-10-10"}, "2026-01-01", 30, True),
     ({"last_used": "when?"}, "2026-01-01", 30, False),
 ], ids=[
     "unused since it was made", "for just so long", "not for so long", "for less", "not known",
     "last used just so long ago",
     "last used since", "last used before it was noted", "last used before, and noted not for so long",
-    "last used, and no more is known", "marked invalid", "a label that is no day",
+    "last used, and no more is known", "marked invalid", "refused lately", "refused long ago",
+    "a label that is no day",
 ])  # fmt: skip
 def test_legacy_secret_unused_for_long_enough_is_removable(labels, tracked, days, goes) -> None:
     small = Small(secret("old", created="2026-01-02T00:00:00Z", **labels))

@@ -117,6 +117,7 @@ class LegacySecretAnalyzer:
         invalid_since = parse_day(labels.invalid_since)
         references = self._references.get(key, ())
         unused_for = (self._today - unused_since).days if unused_since else None
+        is_missed = bool(invalid_since and last_used and last_used > invalid_since)  # a refused use is recorded, too
         return LegacySecret(
             *key,
             account=secret.account,
@@ -130,7 +131,7 @@ class LegacySecretAnalyzer:
             image_pulls=self._image_pulls.get(key, ()),
             removable=not (references or is_copy)
             and (
-                invalid_since is not None
+                (invalid_since is not None and not is_missed)
                 or (self._all_read and unused_for is not None and unused_for >= self._unused_days)
             ),
             is_copy=is_copy,

@@ -172,8 +172,9 @@ class LegacySecret(Struct, frozen=True, gc=False, rename="camel"):
     removable: Annotated[
         bool,
         Meta(
-            description="Safe to delete: nothing refers to it, and it is marked invalid or no use was recorded for"
-            " `unusedDays`. If a template could not be read that may name it, only invalid ones are safe to delete."
+            description="Safe to delete: nothing refers to it, and it is marked invalid and was not refused since, or"
+            " no use was recorded for `unusedDays`. If a template could not be read that may name it, only invalid ones"
+            " are safe to delete."
         ),
     ]
     is_copy: Annotated[
