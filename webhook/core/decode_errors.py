@@ -22,9 +22,9 @@ def explain_decode_error(error: Exception) -> tuple[str, str]:
     if isinstance(error, RecursionError):
         return "", "nests too deep"
     text = str(error)
-    place = _PLACE.search(text)
-    pointer = _pointer(place[1]) if place else ""
-    text = text[: place.start()] if place else text
+    location = _PLACE.search(text)
+    pointer = _pointer(location[1]) if location else ""
+    text = text[: location.start()] if location else text
     match = _WRONG_TYPE.fullmatch(text)
     if match and {match[1], match[2]} <= _TYPES.keys():
         return pointer, _wrong_type(match[1], match[2])

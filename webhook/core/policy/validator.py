@@ -56,8 +56,8 @@ def _struct(expected: inspect.StructType, value: Any, path: Path, errors: ErrorC
         field = fields.get(key)
         if field is None:
             kind = form or "key"
-            place = errors.key_paths.get(key)
-            hint = f"; did you mean {quote(place)}?" if place else f"; the {kind}s are {', '.join(fields)}"
+            known_path = errors.key_paths.get(key)
+            hint = f"; did you mean {quote(known_path)}?" if known_path else f"; the {kind}s are {', '.join(fields)}"
             errors.add(path, f"unknown {kind} {quote(key)}{errors.suggest(key, fields) or hint}", key=key)
         elif child is not None:
             parsed = _validate(field.type, child, (*path, key), errors, "")
