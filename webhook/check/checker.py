@@ -116,7 +116,7 @@ def _read_all(
             report.problems.append(data)
     patches = patch_files(report.files)
     charts = {path.parent for file in report.files if (path := Path(file.source.path)).name == CHART}
-    report.not_evaluated[:] = [_with_reason(found, patches, charts) for found in report.not_evaluated]
+    report.not_evaluated[:] = [_with_reason(skipped, patches, charts) for skipped in report.not_evaluated]
     report.files[:] = [_evaluated_part(report, file, is_patch=_is_in(file.source, patches)) for file in report.files]
     is_any_evaluated = report.problems or any(file.reading.manifests for file in report.files)
     if report.not_evaluated and not is_any_evaluated:
@@ -125,17 +125,17 @@ def _read_all(
         report.problems += (InputProblem(path, f"is excluded by {IGNORE_FILE}") for path in given)
 
 
-def _with_reason(found: NotEvaluated, patches: frozenset[str], charts: Collection[Path]) -> NotEvaluated:
+def _with_reason(skipped: NotEvaluated, patches: frozenset[str], charts: Collection[Path]) -> NotEvaluated:
     """Return a document that is no object with the tool that reads it, if its file's name says which."""
-    path = Path(found.problem.path)
-    if found.reason != NO_OBJECTS:
-        return found
+    path = Path(skipped.problem.path)
+    if skipped.reason != NO_OBJECTS:
+        return skipped
     if os.path.normpath(path) in patches:
-        return replace(found, reason=KUSTOMIZE_PATCHES)
+        return replace(skipped, reason=KUSTOMIZE_PATCHES)
     if path.name in FILE_NAMES:
-        return replace(found, reason=TOOL_FILES)
+        return replace(skipped, reason=TOOL_FILES)
     is_of_chart = path.parent in charts and (path.name == CHART or path.name.startswith("values"))
-    return replace(found, reason=HELM_FILES) if is_of_chart else found
+    return replace(skipped, reason=HELM_FILES) if is_of_chart else skipped
 
 
 def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:

@@ -138,9 +138,9 @@ def _in_folder(
     rules = IgnoreRules(path, exclude, note)
     for folder, folders, files in os.walk(path, onerror=note):
         rules.enter(folder)
-        kept = [name for name in folders if name != _DEPENDENCIES and not name.startswith(".")]
-        folders[:] = sorted(name for name in kept if not rules.excludes(folder, name, is_folder=True))
-        yield from (ExcludedPath(str(Path(folder, name))) for name in sorted({*kept}.difference(folders)))
+        visible = [name for name in folders if name != _DEPENDENCIES and not name.startswith(".")]
+        folders[:] = sorted(name for name in visible if not rules.excludes(folder, name, is_folder=True))
+        yield from (ExcludedPath(str(Path(folder, name))) for name in sorted({*visible}.difference(folders)))
         wanted = [name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
         for name in sorted(wanted):
             if rules.excludes(folder, name, is_folder=False):

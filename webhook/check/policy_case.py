@@ -287,7 +287,7 @@ def _with_head(obj: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
 def _actions(decision: Decision) -> dict[str, Action]:
     """Return the strongest action for each rule."""
     others = {INVALID_POLICY: decision.policy_errors, UNREADABLE_OBJECT: decision.problem}
-    actions: dict[str, Action] = {rule: Action.REJECT for rule, found in others.items() if found}
+    actions: dict[str, Action] = {rule: Action.REJECT for rule, problem in others.items() if problem}
     for finding in sorted(decision.findings, key=lambda finding: _STRENGTH.index(finding.action)):
         actions[finding.rule] = finding.action
     return actions

@@ -124,13 +124,13 @@ def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: Bin
             InputProblem(source.path, f"contains no test case; {_EXPECTED}")
         )
         return
-    for found in read_cases(source.path, text, run):
-        if isinstance(found, NotSelected):
-            report.not_selected.append(found)
-        elif isinstance(found, InputProblem):
-            report.problems.append(found)
+    for result in read_cases(source.path, text, run):
+        if isinstance(result, NotSelected):
+            report.not_selected.append(result)
+        elif isinstance(result, InputProblem):
+            report.problems.append(result)
         else:
-            case, line = found
+            case, line = result
             report.results.append(CaseResult(source.path, line, case.settings.case, tuple(case.failures())))
 
 
@@ -140,11 +140,11 @@ def read_cases(path: str, text: str, run: _Run) -> Iterator[tuple[PolicyCase, in
     A document without the key `case` has settings for the cases below it.
     """
     known: set[PolicyError] = set()  # in settings, which several cases have
-    for found in case_documents(path, text):
-        if isinstance(found, InputProblem):
-            yield found
+    for result in case_documents(path, text):
+        if isinstance(result, InputProblem):
+            yield result
             continue
-        document, value = found
+        document, value = result
         if not run.selects(value["case"]):
             yield NotSelected(path, value["case"])
             continue
@@ -180,11 +180,11 @@ def case_documents(path: str, text: str) -> Iterator[tuple[CaseDocument, dict[st
     """Yield the document of each case with its keys and those of the settings above it, and what cannot be read."""
     settings: dict[str, Any] = {}
     above: Document | None = None
-    for found in _documents(path, text):
-        if isinstance(found, InputProblem):
-            yield found
+    for result in _documents(path, text):
+        if isinstance(result, InputProblem):
+            yield result
             continue
-        document, value = found
+        document, value = result
         if isinstance(value, dict) and "case" not in value:
             settings, above = value, document
         elif isinstance(value, dict):

@@ -69,7 +69,9 @@ def validate_policies(
             revision, errors = (policy.revision, ()) if isinstance(policy, Policy) else ("", policy)
             report.policies.append(ValidatedPolicy(source.path, revision, errors, warnings))
     report.problems += (
-        InputProblem(folder, f"contains no document of kind {KIND}") for folder, found in folders.items() if not found
+        InputProblem(folder, f"contains no document of kind {KIND}")
+        for folder, is_found in folders.items()
+        if not is_found
     )
     return report
 

@@ -78,13 +78,13 @@ def compose(text: str) -> Node | None:
 
 def find(root: Node, pointer: str) -> Place:
     """Return what a JSON Pointer names below `root`, or its nearest existing parent."""
-    place = Place(None, root, exists=True)
+    location = Place(None, root, exists=True)
     for token in pointer.split("/")[1:]:
-        part = _part(place.value, unescape(token))
+        part = _part(location.value, unescape(token))
         if part is None:
-            return place._replace(exists=False)
-        place = part
-    return place
+            return location._replace(exists=False)
+        location = part
+    return location
 
 
 def _part(node: Node, name: str) -> Place | None:
@@ -116,7 +116,7 @@ class SourceMap:
         if self._root is None:
             return None
         places = (find(self._root, f"{pointer}/{field}") for field in fields)
-        key, value, _ = next((place for place in places if place.exists), None) or find(self._root, pointer)
+        key, value, _ = next((location for location in places if location.exists), None) or find(self._root, pointer)
         mark, end_mark = (key or value).start_mark, (key if key and key_only else value).end_mark
         number, start = mark.line, mark.column
         if number >= len(self._lines):
@@ -149,7 +149,7 @@ class SourceMap:
 
         def copy(upto: int) -> None:
             nonlocal text, at, shown_start, shown_end
-            for stop in sorted({place for place in (start, end) if at <= place <= upto} | {upto}):
+            for stop in sorted({position for position in (start, end) if at <= position <= upto} | {upto}):
                 text += plain(content[at:stop].expandtabs(1))
                 at = stop
                 shown_start = len(text) if stop == start and shown_start < 0 else shown_start

@@ -64,9 +64,9 @@ class _Editor:
         elif last == "-" and isinstance(parent.value, yaml.SequenceNode):
             self._append(parent.value, value, parent_path.count("/"))
         elif isinstance(parent.value, yaml.MappingNode):
-            place = find(self._root, path)
-            if place.exists and place.key is not None:
-                self._replace(parent.value, place.key, place.value, value)
+            location = find(self._root, path)
+            if location.exists and location.key is not None:
+                self._replace(parent.value, location.key, location.value, value)
             else:
                 self._insert(parent.value, unescape(last), value, parent_path.count("/"))
         else:

@@ -135,8 +135,8 @@ def _strict_type(model: type[Struct]) -> type[Struct]:
 
 def _fields(model: type[Struct]) -> Iterator[tuple[str, tuple[type[Struct], bool] | None]]:
     """Yield the name of each field, with the type below it, and whether that is of the items of a list."""
-    found = inspect.type_info(model)
-    for field in found.fields if isinstance(found, inspect.StructType) else ():
+    info = inspect.type_info(model)
+    for field in info.fields if isinstance(info, inspect.StructType) else ():
         kind = field.type
         if isinstance(kind, inspect.UnionType):  # with null
             kind = next(each for each in kind.types if not isinstance(each, inspect.NoneType))

@@ -32,11 +32,13 @@ def _annotations(report: CheckReport, options: FormatOptions) -> Iterator[Annota
 
 
 def _finding(finding: CheckFinding) -> Annotation:
-    found, excerpt = finding.evaluation, finding.excerpt
+    evaluation, excerpt = finding.evaluation, finding.excerpt
     properties: dict[str, object] = {"line": finding.line}
     if excerpt:
         properties |= {"col": excerpt.column, "endColumn": excerpt.end_column}
     properties["title"] = f"{finding_word(finding)}: {finding.rule}"
-    place = f"{finding.path} " if finding.path else ""
-    message = f"{found.title}: {place}{finding.detail}"
-    return annotation(_KINDS.get(finding.action, _NOTICE), found.file_path, properties, message.replace("\n", "\\n"))
+    path = f"{finding.path} " if finding.path else ""
+    message = f"{evaluation.title}: {path}{finding.detail}"
+    return annotation(
+        _KINDS.get(finding.action, _NOTICE), evaluation.file_path, properties, message.replace("\n", "\\n")
+    )

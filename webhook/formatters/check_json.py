@@ -144,7 +144,7 @@ class Report(_Part, frozen=True):
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the report as indented JSON."""
     summary, policy = report.summary, report.policy
-    found = Report(
+    document = Report(
         policy=PolicyPart(policy.origin, policy.revision, policy.given_mode or policy.mode, report.help),
         objects=tuple(_object(each) for each in report.evaluations if each.is_evaluated),
         findings=tuple(map(_finding, report.shown_findings(verbose=options.verbose))),
@@ -155,7 +155,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
             under_enforce=None if summary.enforced is None else OutcomeTotals.of(summary.enforced),
             fixed=report.fixed,
             rules={rule: OutcomeTotals.of(counts) for rule, counts in report.by_rule().items()},
-            not_evaluated={reason: len(found) for reason, found in report.by_reason().items()},
+            not_evaluated={reason: len(skipped) for reason, skipped in report.by_reason().items()},
         ),
         problems=tuple(map(_problem, report.problems)),
         warnings=tuple(map(_problem, report.warnings)),
@@ -163,7 +163,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
         not_evaluated=tuple(map(_not_evaluated, report.not_evaluated)),
     )
     head = {"version": VERSION, "toolVersion": version("tokenguard-webhook")}
-    yield format_json(head | msgspec.to_builtins(found))
+    yield format_json(head | msgspec.to_builtins(document))
 
 
 def schema() -> dict[str, Any]:
@@ -210,8 +210,8 @@ def _problem(problem: InputProblem) -> ProblemPart:
     return ProblemPart(problem.file, problem.document, problem.line, problem.column, problem.message)
 
 
-def _not_evaluated(found: NotEvaluated) -> NotEvaluatedPart:
-    problem = found.problem
+def _not_evaluated(skipped: NotEvaluated) -> NotEvaluatedPart:
+    problem = skipped.problem
     return NotEvaluatedPart(
-        problem.file, problem.document, problem.line, problem.column, problem.message, found.reason, found.kind
+        problem.file, problem.document, problem.line, problem.column, problem.message, skipped.reason, skipped.kind
     )

@@ -31,13 +31,13 @@ def _file_line(problem: InputProblem) -> str:
 
 def finding_line(finding: CheckFinding, *, colour: bool = False) -> str:
     """Return the line about a finding."""
-    found = finding.evaluation
+    evaluation = finding.evaluation
     message = plain(f"{finding.path} {finding.detail}".strip())
     word = styled(finding_word(finding), colour=colour)
-    return f"{place(finding)}: {word}: {plain(found.title)}: {finding.rule}: {message}"
+    return f"{location(finding)}: {word}: {plain(evaluation.title)}: {finding.rule}: {message}"
 
 
-def place(finding: CheckFinding) -> str:
+def location(finding: CheckFinding) -> str:
     """Return `FILE:LINE:COLUMN`, without the column if that is unknown."""
     column = f":{finding.excerpt.column}" if finding.excerpt else ""
     return f"{plain(finding.evaluation.file)}:{finding.line}{column}"

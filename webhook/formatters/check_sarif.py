@@ -126,7 +126,7 @@ def _descriptor(name: str, summary: str, explanation: str, default: Action) -> d
 
 
 def _result(finding: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
-    place = f"{finding.path} " if finding.path else ""
+    path = f"{finding.path} " if finding.path else ""
     title = finding.evaluation.title
     columns = {}
     if finding.excerpt:
@@ -135,11 +135,11 @@ def _result(finding: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
         "ruleId": finding.rule,
         "ruleIndex": _INDEX[finding.rule],
         "level": _LEVELS[finding.action],
-        "message": {"text": f"{title}: {place}{finding.detail}"},
+        "message": {"text": f"{title}: {path}{finding.detail}"},
         "locations": [
             {
                 "physicalLocation": _physical(finding.evaluation.file_path, finding.line, columns),
-                "logicalLocations": [{"fullyQualifiedName": f"{title} {place}".rstrip(), "kind": "member"}],
+                "logicalLocations": [{"fullyQualifiedName": f"{title} {path}".rstrip(), "kind": "member"}],
             }
         ],
         "partialFingerprints": {"tokenguard/v1": _fingerprint(finding, seen)},
@@ -165,9 +165,9 @@ def _fingerprint(finding: CheckFinding, seen: Counter[str]) -> str:
 
     Its name is not `primaryLocationLineHash`: GitHub's upload action computes that from the file, and warns of another.
     """
-    found = finding.evaluation
-    kind, name = found.manifest.kind, found.manifest.name
-    parts = (finding.rule, uri(found.file_path), kind, found.namespace, name, finding.path)
+    evaluation = finding.evaluation
+    kind, name = evaluation.manifest.kind, evaluation.manifest.name
+    parts = (finding.rule, uri(evaluation.file_path), kind, evaluation.namespace, name, finding.path)
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     seen[digest] += 1
     return f"{digest}:{seen[digest]}"

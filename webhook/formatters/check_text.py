@@ -9,7 +9,7 @@ from webhook.check.report import OUTCOMES, CheckFinding, CheckReport, ManifestEv
 from webhook.check.source_map import Excerpt
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
-from webhook.formatters.check_lines import NOTE, finding_word, place, problem_line, styled
+from webhook.formatters.check_lines import NOTE, finding_word, location, problem_line, styled
 from webhook.formatters.check_summary import summary_lines
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.wrapping import wrapped
@@ -32,9 +32,9 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
             yield from _source(warning.excerpt, "warning", options)
     if report.problems or warnings:
         yield ""
-    found = report.shown_findings(verbose=options.verbose)
-    order = {id(finding): number for number, finding in enumerate(found)}
-    worst = sorted(found, key=lambda finding: [*OUTCOMES, finding.action].index(finding.action))
+    findings_shown = report.shown_findings(verbose=options.verbose)
+    order = {id(finding): number for number, finding in enumerate(findings_shown)}
+    worst = sorted(findings_shown, key=lambda finding: [*OUTCOMES, finding.action].index(finding.action))
     shown = worst[: options.rows or None]
     findings = sorted(shown, key=lambda finding: order[id(finding)])
     for file, in_file in groupby(findings, key=lambda finding: finding.evaluation.file):
@@ -42,7 +42,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
         for _, about in groupby(in_file, key=lambda finding: id(finding.evaluation)):
             yield from _object(list(about), options)
         yield ""
-    if more := len(found) - len(shown):
+    if more := len(findings_shown) - len(shown):
         files = len({finding.evaluation.file for finding in worst[len(shown) :]})
         yield f"and {counted(more, 'more finding')} in {counted(files, 'file')}: --max-findings 0 shows all"
         yield ""
@@ -51,18 +51,22 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
 
 def _object(findings: list[CheckFinding], options: FormatOptions) -> Iterator[str]:
     """Yield an object with its outcome, and its findings."""
-    found = findings[0].evaluation
-    outcome = styled(found.outcome, colour=options.colour) if found.outcome is not Outcome.ALLOWED else found.outcome
-    yield f"  {_bold(_name(found), colour=options.colour)}: {outcome}"
+    evaluation = findings[0].evaluation
+    outcome = (
+        styled(evaluation.outcome, colour=options.colour)
+        if evaluation.outcome is not Outcome.ALLOWED
+        else evaluation.outcome
+    )
+    yield f"  {_bold(_name(evaluation), colour=options.colour)}: {outcome}"
     for finding in findings:
         yield from _finding(finding, options)
 
 
-def _name(found: ManifestEvaluation) -> str:
-    within = f" in namespace {plain(found.namespace)}" if found.namespace else ""
-    template = found.manifest.template_file
+def _name(evaluation: ManifestEvaluation) -> str:
+    within = f" in namespace {plain(evaluation.namespace)}" if evaluation.namespace else ""
+    template = evaluation.manifest.template_file
     rendered = f", rendered from {plain(template)}" if template else ""
-    return f"{plain(found.title)}{within}{rendered}"
+    return f"{plain(evaluation.title)}{within}{rendered}"
 
 
 def _finding(finding: CheckFinding, options: FormatOptions) -> Iterator[str]:
@@ -90,8 +94,8 @@ def _finding(finding: CheckFinding, options: FormatOptions) -> Iterator[str]:
 
 def _place(finding: CheckFinding, room: int) -> str:
     """Return `FILE:LINE:COLUMN`; on a terminal only the name of a file whose path does not fit below its heading."""
-    found = place(finding)
-    return found if room < 0 or len(found) <= room else f".../{found.rpartition('/')[2]}"
+    text = location(finding)
+    return text if room < 0 or len(text) <= room else f".../{text.rpartition('/')[2]}"
 
 
 def _advice(label: str, text: str, gutter: str, options: FormatOptions) -> Iterator[str]:
