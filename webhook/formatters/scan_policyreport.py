@@ -144,10 +144,10 @@ def _results(report: ScanReport) -> Iterator[tuple[str, _Result]]:
 
 
 def _unevaluated(pod: UnevaluatedPod) -> _Result:
-    lines = [f"{found.path} {found.detail} ({found.rule})" for found in pod.findings[:_MAX_FINDINGS]]
+    lines = [f"{finding.path} {finding.detail} ({finding.rule})" for finding in pod.findings[:_MAX_FINDINGS]]
     if len(pod.findings) > _MAX_FINDINGS:
         lines.append(f"and {len(pod.findings) - _MAX_FINDINGS} more")
-    worst = next((found for found in pod.findings if found.rule in _SEVERE_RULES), pod.findings[0])
+    worst = next((finding for finding in pod.findings if finding.rule in _SEVERE_RULES), pod.findings[0])
     is_excluded = pod.admission is Admission.EXCLUDED
     created = f"{pod.created:%Y-%m-%dT%H:%M:%SZ}" if pod.created else ""
     return {

@@ -213,10 +213,10 @@ def under_enforce(report: ScanReport) -> str:
             (secret.namespace, [secret.result]) for secret in report.legacy_secrets if secret.result
         ),
     }
-    namespaces = {namespace for found in by_title.values() for namespace, _ in found}
+    namespaces = {namespace for enforced in by_title.values() for namespace, _ in enforced}
     if not namespaces:
         return ""
-    denied = {title: sum(outcome is Outcome.DENIED for _, outcome in found) for title, found in by_title.items()}
+    denied = {title: sum(outcome is Outcome.DENIED for _, outcome in enforced) for title, enforced in by_title.items()}
     listed = " and ".join(counted(count, title) for title, count in denied.items() if count)
     verb = "is" if len(namespaces) == 1 else "are"
     return (

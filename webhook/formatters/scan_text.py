@@ -95,9 +95,9 @@ def summary_lines(report: ScanReport, width: int = 0) -> list[str]:
 def _outcomes(report: ScanReport, width: int) -> Iterator[str]:
     yield _row(summary.IF_RECREATED, summary.OUTCOMES)
     for title, now, simulated in summary.outcome_counts(report):
-        counts = [found for found in (now, simulated) if found]
-        numbers = ([getattr(found, outcome) for found in counts] for outcome in summary.OUTCOMES)
-        yield _row(title, [_number(found) if found else summary.UNKNOWN for found in numbers])
+        counts = [count for count in (now, simulated) if count]
+        numbers = ([getattr(count, outcome) for count in counts] for outcome in summary.OUTCOMES)
+        yield _row(title, [_number(count) if count else summary.UNKNOWN for count in numbers])
     if report.simulated:
         yield from _fields([("workloads", summary.workload_changes(report))], width)
 
@@ -156,8 +156,8 @@ def _styled(text: str, foreground: str | None, *, colour: bool) -> str:
 
 def _coloured(line: str) -> str:
     word = line.lstrip(" +-").split(":")[0]
-    found = next((colour for action, colour in _COLOURS.items() if action == word), None)
-    return line.replace(word, click.style(word, fg=found, bold=True), 1) if found else line
+    colour = next((colour for action, colour in _COLOURS.items() if action == word), None)
+    return line.replace(word, click.style(word, fg=colour, bold=True), 1) if colour else line
 
 
 def _changes(report: ScanReport) -> Iterator[scan_details.Section]:
@@ -165,11 +165,11 @@ def _changes(report: ScanReport) -> Iterator[scan_details.Section]:
     details: dict[str, list[str]] = {}
     for namespace, workloads in groupby(report.workloads, key=lambda workload: workload.namespace):
         lines = details.setdefault(namespace, [])
-        for change, differences, found in changed_workloads(workloads, report.filters):
-            outcomes = {workload.outcome for workload in found}
-            differs = outcomes.isdisjoint(workload.simulated_outcome for workload in found)
+        for change, differences, same_change in changed_workloads(workloads, report.filters):
+            outcomes = {workload.outcome for workload in same_change}
+            differs = outcomes.isdisjoint(workload.simulated_outcome for workload in same_change)
             now = f" (currently {outcomes.pop()})" if len(outcomes) == 1 and differs else ""
-            lines.append(f"{first_names(map(workload_title, found))}: {change}{now}")
+            lines.append(f"{first_names(map(workload_title, same_change))}: {change}{now}")
             lines += (f"  {line}" for line in differences)
     counts = Counter((secret.namespace, secret.change) for secret in report.legacy_secrets)
     for (namespace, change), count in sorted(counts.items()):

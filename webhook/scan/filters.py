@@ -31,12 +31,12 @@ class FindingFilter:
         pods = tuple(map(self._group, workload.pods))
         return replace(workload, pods=pods, next_pod=workload.next_pod and self._group(workload.next_pod))
 
-    def evaluated(self, found: _Evaluated) -> _Evaluated:
+    def evaluated(self, item: _Evaluated) -> _Evaluated:
         """Return an account, a driver or a Secret with the shown findings."""
         if self._shows_all:
-            return found
-        simulated = found.simulated and self._result(found.simulated)
-        return replace(found, result=found.result and self._result(found.result), simulated=simulated)
+            return item
+        simulated = item.simulated and self._result(item.simulated)
+        return replace(item, result=item.result and self._result(item.result), simulated=simulated)
 
     def unevaluated(self, pod: UnevaluatedPod) -> UnevaluatedPod | None:
         """Return the pod with the shown findings, None without any."""

@@ -25,8 +25,8 @@ def references(workloads: Iterable[ScannedWorkload]) -> References:
         for group in workload.groups:
             for token in group.tokens:
                 if token.secret:
-                    place = workload.group, workload.kind, workload.name, token.path
-                    uses.add(workload.namespace, token.secret, place, group.names)
+                    field = workload.group, workload.kind, workload.name, token.path
+                    uses.add(workload.namespace, token.secret, field, group.names)
     return uses.references()
 
 
@@ -36,15 +36,15 @@ class _Uses:
     def __init__(self) -> None:
         self._places: dict[tuple[str, str], dict[Place, list[str]]] = {}
 
-    def add(self, namespace: str, secret: str, place: Place, pods: Iterable[str] = ()) -> None:
+    def add(self, namespace: str, secret: str, field: Place, pods: Iterable[str] = ()) -> None:
         """Add a place, or pods to it."""
-        self._places.setdefault((namespace, secret), {}).setdefault(place, []).extend(pods)
+        self._places.setdefault((namespace, secret), {}).setdefault(field, []).extend(pods)
 
     def references(self) -> References:
         """Return the places by the Secret's namespace and name."""
         return {
             secret: tuple(
-                Reference(*place, tuple(sorted(pods))) for place, pods in sorted(places.items(), key=_by_name)
+                Reference(*field, tuple(sorted(pods))) for field, pods in sorted(places.items(), key=_by_name)
             )
             for secret, places in self._places.items()
         }
@@ -82,8 +82,8 @@ class ImagePulls:
     def _add(self, owner: OwnerKey, entries: Any, path: str, names: Iterable[str]) -> None:
         for number, secret in enumerate(pull_secrets(entries)):
             if (owner.namespace, secret) in self._legacy:
-                place = owner.group, owner.kind, owner.name, f"{path}[{number}]"
-                self._uses.add(owner.namespace, secret, place, names)
+                field = owner.group, owner.kind, owner.name, f"{path}[{number}]"
+                self._uses.add(owner.namespace, secret, field, names)
 
 
 class LegacySecretAnalyzer:

@@ -39,7 +39,7 @@ class _Comparison:
     def __init__(self, before: EvaluationResult, after: EvaluationResult, action: Action) -> None:
         old, new = ([finding for finding in result.findings if finding.action is action] for result in (before, after))
         self.old, self.new = (
-            {(finding.rule, finding.path, finding.detail) for finding in found} for found in (old, new)
+            {(finding.rule, finding.path, finding.detail) for finding in findings} for findings in (old, new)
         )
         self.differ = self.old != self.new
         self.more = bool(_places(new) - _places(old))

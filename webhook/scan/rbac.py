@@ -195,10 +195,10 @@ class Permissions:
         return tuple(sorted(_without_implied(grants), key=lambda grant: grant.severity))
 
     def _permissions_of(self, role: tuple[str, str]) -> frozenset[Permission]:
-        found = self._roles.get(role)
-        if found is None and self.is_partial and not role[0]:
+        permissions = self._roles.get(role)
+        if permissions is None and self.is_partial and not role[0]:
             return _DEFAULT_ROLES.get(role[1], _NOT_READ)
-        return found or frozenset()
+        return permissions or frozenset()
 
 
 def _without_implied(grants: Iterable[Grant]) -> list[Grant]:

@@ -111,12 +111,12 @@ def _rows(
     """Return rows with a bar for each counts of an entry; each bar `fills` its cell, or only the longest does."""
     longest = max((sum(counts.values()) for _, bars in entries for counts in bars), default=0)
     rows = []
-    for label, found in entries:
-        sums = [sum(counts.values()) for counts in found]
-        coloured = ({_COLOURS.get(name, name): count for name, count in counts.items()} for counts in found)
+    for label, counters in entries:
+        sums = [sum(counts.values()) for counts in counters]
+        coloured = ({_COLOURS.get(name, name): count for name, count in counts.items()} for counts in counters)
         bars = [stacked(counts, own if fills else longest) for counts, own in zip(coloured, sums, strict=True)]
         totals = [number(*sums)] if total else []
-        numbers = (number(*(counts[name] for counts in found if name in counts)) for name in series)
+        numbers = (number(*(counts[name] for counts in counters if name in counts)) for name in series)
         rows.append(Row([Cell(label, look=look), Cell(bars=tuple(bars)), *totals, *numbers]))
     return rows
 

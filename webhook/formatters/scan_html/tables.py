@@ -153,7 +153,9 @@ def unevaluated_pods(report: ScanReport) -> Table:
 
 
 def _unevaluated_pod(pod: UnevaluatedPod) -> Row:
-    lines = (FindingLine(found.action, found.rule, plain(f"{found.path} {found.detail}")) for found in pod.findings)
+    lines = (
+        FindingLine(finding.action, finding.rule, plain(f"{finding.path} {finding.detail}")) for finding in pod.findings
+    )
     cells = [
         name(pod.name),
         name(pod.owner),
@@ -207,10 +209,8 @@ def csi_drivers(report: ScanReport) -> Table:
     return Table("csi-drivers", caption, columns, report.csi_drivers, _results)
 
 
-def _results(found: ServiceAccountResult | CsiDriver) -> Row:
-    return Row(
-        [name(found.name), *(_lines(result_lines(result)) for result in (found.result, found.simulated) if result)]
-    )
+def _results(item: ServiceAccountResult | CsiDriver) -> Row:
+    return Row([name(item.name), *(_lines(result_lines(result)) for result in (item.result, item.simulated) if result)])
 
 
 def exemptions(key: str, caption: str, usages: tuple[ExemptionUsage, ...]) -> Table:
@@ -235,8 +235,8 @@ def unread(report: ScanReport) -> Table:
     return Table("not-read", "What could not be read", columns, report.unread, _unread)
 
 
-def _unread(found: UnreadResource) -> Row:
-    return Row([name(text) for text in (found.resource, found.reason, found.missing, found.hint)])
+def _unread(entry: UnreadResource) -> Row:
+    return Row([name(text) for text in (entry.resource, entry.reason, entry.missing, entry.hint)])
 
 
 def _columns(head: str, *labels: str) -> list[Column]:
@@ -247,8 +247,8 @@ def _by_namespace(table: Table) -> Table:
     """Return a table of objects in namespaces with the namespace as its first column and filter."""
 
     def row(item: Any) -> Row:
-        namespace, found = plain(item.namespace), table.row(item)
-        return Row([Cell(namespace), *found.cells], {"namespace": [namespace], **found.values})
+        namespace, inner = plain(item.namespace), table.row(item)
+        return Row([Cell(namespace), *inner.cells], {"namespace": [namespace], **inner.values})
 
     names = tuple(sorted({plain(item.namespace) for item in table.items}))
     filters = [ColumnFilter("namespace", "Namespace", names), *table.filters]
@@ -282,5 +282,5 @@ def _change(change: Change) -> Cell:
 
 
 def _lines(lines: Iterable[FindingLine]) -> Cell:
-    found = tuple(lines)
-    return Cell(lines=found, sort=-len(found))
+    all_lines = tuple(lines)
+    return Cell(lines=all_lines, sort=-len(all_lines))
