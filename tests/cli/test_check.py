@@ -105,7 +105,7 @@ def test_check_invalid_policy_shows_every_error_with_its_line(folder: Path) -> N
     (folder / "bad.yaml").write_text("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: enforec\nruls: {}\n")
     done = check("--policy", "bad.yaml", "long.yaml", at=folder)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert sorted(line.split(": ")[1] for line in done.stderr.splitlines()) == ["bad.yaml:3", "bad.yaml:4"]
+    assert sorted(line.split(": ")[1] for line in done.stderr.splitlines()) == ["bad.yaml:3:1", "bad.yaml:4:1"]
 
 
 def test_check_missing_policy_exits_2(folder: Path) -> None:

@@ -22,10 +22,18 @@ def test_validate_reports_every_error_with_its_line(tmp_path) -> None:
     done = run_command("policy", "validate", str(file))
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        f'error: {file}:3: unknown key "mod"; did you mean "mode"?',
-        f'error: {file}:4: rules.inject: invalid action "reject"; use patch, warn, audit or off',
+        f'error: {file}:3:1: unknown key "mod"; did you mean "mode"?',
+        f'error: {file}:4:9: rules.inject: invalid action "reject"; use patch, warn, audit or off',
         "invalid: 2 errors",
     ]
+
+
+def test_validate_in_a_configmap_names_lines_alone(tmp_path) -> None:
+    file = tmp_path / "policy.yaml"
+    text = f"{HEAD}mod: warn\n".replace("\n", "\n    ")
+    file.write_text(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: p}}\ndata:\n  policy.yaml: |\n    {text}\n")
+    done = run_command("policy", "validate", str(file))
+    assert done.stdout.splitlines()[0] == f'error: {file}:8: unknown key "mod"; did you mean "mode"?'
 
 
 def test_validate_warns_beside_errors_about_other_entries(tmp_path) -> None:
@@ -41,9 +49,9 @@ def test_validate_warns_beside_errors_about_other_entries(tmp_path) -> None:
     done = run_command("policy", "validate", str(file))
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        f"warning: {file}:4: exemptions[0].until: ended on 2020-01-01; remove the exemption",
-        f'error: {file}:5: exemptions[1].rules[0]: unknown rule "injekt"; did you mean "inject"?',
-        f"warning: {file}:7: exemptions[3]: has no effect: exemptions[2] matches everything that it would, as long",
+        f"warning: {file}:4:32: exemptions[0].until: ended on 2020-01-01; remove the exemption",
+        f'error: {file}:5:12: exemptions[1].rules[0]: unknown rule "injekt"; did you mean "inject"?',
+        f"warning: {file}:7:3: exemptions[3]: has no effect: exemptions[2] matches everything that it would, as long",
         "invalid: 1 error, 2 warnings",
     ]
 
@@ -83,12 +91,12 @@ def test_validate_json_and_github_have_errors_and_warnings(tmp_path) -> None:
     [policy] = json.loads(run_command("policy", "validate", "-o", "json", str(file)).stdout)["policies"]
     assert (policy["file"], policy["valid"], policy["revision"]) == (str(file), False, "")
     assert policy["errors"] == [
-        {"line": 3, "column": None, "path": "", "message": 'unknown key "mod"; did you mean "mode"?'}
+        {"line": 3, "column": 1, "path": "", "message": 'unknown key "mod"; did you mean "mode"?'}
     ]
     assert [(each["line"], each["path"]) for each in policy["warnings"]] == [(4, "overrides[0]")]
     lines = run_command("policy", "validate", "-o", "github", str(file)).stdout.splitlines()
-    assert lines[0] == f'::error file={file},line=3,title=tokenguard::unknown key "mod"; did you mean "mode"?'
-    assert lines[1].startswith(f"::warning file={file},line=4,title=tokenguard::overrides[0]: never applies")
+    assert lines[0] == f'::error file={file},line=3,col=1,title=tokenguard::unknown key "mod"; did you mean "mode"?'
+    assert lines[1].startswith(f"::warning file={file},line=4,col=13,title=tokenguard::overrides[0]: never applies")
     assert lines[2] == f"{file}: invalid: 1 error, 1 warning"
 
 
@@ -214,7 +222,7 @@ def test_validate_warns_about_what_has_no_effect(tmp_path) -> None:
     file.write_text(f"{HEAD}overrides: [{{namespaces: [kube-system]}}]\n")
     done = run_command("policy", "validate", str(file))
     assert done.returncode == 0
-    expected = f"warning: {file}:3: overrides[0]: never applies: kube-system is not evaluated"
+    expected = f"warning: {file}:3:13: overrides[0]: never applies: kube-system is not evaluated"
     assert done.stdout.splitlines()[0] == expected
 
 

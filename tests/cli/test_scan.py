@@ -184,7 +184,7 @@ def test_scan_invalid_policy_of_the_cluster_exits_2(api, kubeconfig) -> None:
     api.answers["/api/v1/namespaces/tokenguard/configmaps"] = (200, [held])
     done = run("--kubeconfig", kubeconfig)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert 'error: ConfigMap tokenguard/token-policy:3: unknown key "modee"' in done.stderr
+    assert 'error: ConfigMap tokenguard/token-policy:3:1: unknown key "modee"' in done.stderr
     assert "correct it or use --policy" in done.stderr
 
 

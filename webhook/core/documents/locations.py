@@ -6,15 +6,16 @@ from webhook.core.json_patch import unescape
 
 
 class Location:
-    """Where a value is: its line, and the line of its `|` if it is a block scalar (both from 1).
+    """Where a value is named: line and column, and the line of its `|` if it is a block scalar (all from 1).
 
     It contains the locations of the value's members or items. That of a whole document is the member "" of another one.
     """
 
-    __slots__ = ("_parts", "block", "line")
+    __slots__ = ("_parts", "block", "column", "line")
 
-    def __init__(self, line: int, block: int | None = None) -> None:
+    def __init__(self, line: int, column: int = 1, block: int | None = None) -> None:
         self.line = line
+        self.column = column
         self.block = block
         self._parts: Any = None
 

@@ -77,6 +77,10 @@ class YamlDocument:
         """Return the line of what a JSON Pointer names, or of its nearest existing parent."""
         return self._locations.find(pointer)[0].line
 
+    def column_of(self, pointer: str) -> int:
+        """Return the column of what a JSON Pointer names, or of its nearest existing parent."""
+        return self._locations.find(pointer)[0].column
+
     def line_in(self, pointer: str, line: int) -> int:
         """Return the line of a line (from 1) in the text that a JSON Pointer names.
 
@@ -176,7 +180,7 @@ class _Reader:
             if isinstance(event, yaml.StreamEndEvent):
                 return
         root = self._next()
-        self.value = self._node(root, self._line(root))
+        self.value = self._node(root, root)
         self._next()  # the end of the document
         try:
             event = self._next()
@@ -187,13 +191,13 @@ class _Reader:
             message = "what follows from here on is ignored; start it with '---' on a line of its own"
             self.warnings.add(ignored, message)
 
-    def _node(self, event: Any, line: int) -> Any:
-        """Return the value that starts with an event; `line` is where it is named."""
+    def _node(self, event: Any, named: Any) -> Any:
+        """Return the value that starts with an event; `named` is the event of its key, or the same."""
         parent = self._location
         if parent is None:
             return self._value(event)
         block = self._line(event) if isinstance(event, yaml.ScalarEvent) and event.style == "|" else None
-        self._location = Location(line, block)
+        self._location = Location(self._line(named), named.start_mark.column + 1, block)
         parent.add(self._path[-1] if self._path else "", self._location)
         value = self._value(event)
         self._location = parent
@@ -250,7 +254,7 @@ class _Reader:
         values: list[Any] = []
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             self._path.append(len(values))
-            values.append(self._node(event, self._line(event)))
+            values.append(self._node(event, event))
             self._path.pop()
         return values, event
 
@@ -271,7 +275,7 @@ class _Reader:
                 self.warnings.add(self._line(event), duplicate_key(quote(key)), tuple(self._path))
             self._path.append(key)
             merged.discard(key)
-            values[key] = self._node(self._next(), self._line(event))
+            values[key] = self._node(self._next(), event)
             self._path.pop()
         return values, event
 
@@ -280,7 +284,7 @@ class _Reader:
         line = self._line(key_event)
         event = self._next()
         self._path.append("<<")
-        source = self._node(event, line)
+        source = self._node(event, key_event)
         self._path.pop()
         sources = source[::-1] if isinstance(event, yaml.SequenceStartEvent) else [source]
         if not all(isinstance(mapping, dict) for mapping in sources):
@@ -293,7 +297,7 @@ class _Reader:
                 values[key] = value
                 merged.add(key)
                 if self._location is not None:
-                    self._location.add(key, Location(line))
+                    self._location.add(key, Location(line, key_event.start_mark.column + 1))
 
     def _key(self, event: Any) -> str:
         key: Any = None

@@ -29,11 +29,13 @@ class PolicyError:
 class ErrorCollector:
     """Collects the errors in a document.
 
-    `line_of` returns the line of what a JSON Pointer names, or of its nearest existing parent.
+    `line_of` and `column_of` return the line and the column (0: unknown) of what a JSON Pointer names, or of its
+    nearest existing parent.
     """
 
     line_of: Callable[[str], int]
     key_paths: Mapping[str, str] = field(default_factory=dict)
+    column_of: Callable[[str], int] = lambda _: 0
     _errors: list[PolicyError] = field(default_factory=list, init=False)
     _bytes: int = field(default=0, init=False)
     _omitted: int = field(default=0, init=False)
@@ -43,9 +45,11 @@ class ErrorCollector:
         if self._bytes >= MAX_BYTES:
             self._omitted += 1
             return
+        column = 0
         if line is None:
-            line = self.line_of(pointer_of(path if key is None else (*path, key)))
-        error = PolicyError(_display(path), line, message)
+            pointer = pointer_of(path if key is None else (*path, key))
+            line, column = self.line_of(pointer), self.column_of(pointer)
+        error = PolicyError(_display(path), line, message, column)
         self._bytes += len(str(error).encode())
         self._errors.append(error)
 

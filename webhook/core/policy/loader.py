@@ -59,7 +59,7 @@ def lint_policy(
     if max_compared is not None and (errors or count_compared(policy) > max_compared):
         return errors or policy, ()
     invalid = {(entry[1], int(entry[2])) for error in errors if (entry := _ENTRY.match(error.path))}
-    warnings = ErrorCollector(document.line_of)
+    warnings = ErrorCollector(document.line_of, column_of=document.column_of)
     for path, message in ineffective(without_entries(policy, invalid), now):
         if path[:2] not in invalid:
             warnings.add(path, message)
@@ -129,7 +129,7 @@ def _in_configmap(configmap: YamlDocument, text: str) -> "_PolicyDocument | tupl
         return (PolicyError("", line_in_file(error.line), error.message),)
     if len(documents) != 1:
         return (PolicyError(KEY, line_in_file(1), "must contain one document"),)
-    return _PolicyDocument(*documents[0], text.encode(), line_in_file)
+    return _PolicyDocument(*documents[0], text.encode(), line_in_file, is_in_configmap=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +140,15 @@ class _PolicyDocument:
     value: Any
     data: bytes
     line_in_file: Callable[[int], int] = lambda line: line
+    is_in_configmap: bool = False
 
     def line_of(self, pointer: str) -> int:
         """Return the line of what a JSON Pointer names."""
         return self.line_in_file(self.document.line_of(pointer))
+
+    def column_of(self, pointer: str) -> int:
+        """Return the column of what a JSON Pointer names, 0 in a ConfigMap, which indents the document."""
+        return 0 if self.is_in_configmap else self.document.column_of(pointer)
 
     def read(self) -> Policy | tuple[PolicyError, ...]:
         """Return the policy, or all errors."""
@@ -152,7 +157,7 @@ class _PolicyDocument:
 
     def build(self) -> tuple[Policy, tuple[PolicyError, ...]]:
         """Return the policy, which must not be used if there are errors, and the errors."""
-        errors = ErrorCollector(self.line_of, key_paths())
+        errors = ErrorCollector(self.line_of, key_paths(), self.column_of)
         for line, message, path in self.document.warnings:
             errors.add(path, message, line=self.line_in_file(line))
         policy = build(validate(self.value, PolicyDocument, errors), hashlib.sha256(self.data).hexdigest(), errors)
