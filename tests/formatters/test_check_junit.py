@@ -1,10 +1,11 @@
 """JUnit XML: a suite for each file, a test case for each object."""
 
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.check.runs import LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked, policy
+from tests.check.runs import LEGACY_POD, LEGACY_SECRET, LONG_POD, SEED_POD, checked, checked_paths, policy
 from tests.policies import HEAD
 from webhook.core.policy.model import Action
 from webhook.formatters import check_junit
@@ -23,7 +24,7 @@ def test_junit_has_a_case_for_each_object() -> None:
     assert {name: suite.attrib[name] for name in counts} == counts
     assert {name: root.attrib[name] for name in counts} == counts
     assert [(case.get("name"), [result.tag for result in case]) for case in suite] == [
-        ("line 50", ["error"]),
+        ("<stdin>: document 5, line 50", ["error"]),
         ("Secret/robot-token in namespace default", ["failure"]),
         ("Pod/reader in namespace default", ["failure"]),
         ("Pod/long in namespace default", ["failure"]),
@@ -34,6 +35,17 @@ def test_junit_has_a_case_for_each_object() -> None:
     assert failure.get("type") == "legacy-token-reference"
     assert failure.get("message", "").startswith("spec.containers[0].env[0] reads the long-lived token")
     assert (failure.text or "").startswith("<stdin>:17:34: denied: Pod/reader: ")
+
+
+def test_junit_case_of_a_misspelt_kind_is_named_as_the_object() -> None:
+    [suite] = suites_of(SEED_POD.replace("Pod", "Pdo"))
+    assert [case.get("name") for case in suite] == ["Pdo/seed in namespace default"]
+
+
+def test_junit_case_of_a_missing_file_has_its_name(tmp_path: Path) -> None:
+    report = checked_paths(tmp_path / "absent.yaml")
+    [[case]] = ET.fromstring("".join(check_junit.format_report(report)).encode())
+    assert case.get("name") == f"{tmp_path}/absent.yaml"
 
 
 def test_junit_finding_below_fail_on_is_output() -> None:

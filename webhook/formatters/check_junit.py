@@ -7,14 +7,15 @@ from webhook.core.formatting import counted
 from webhook.formatters.check_lines import finding_line
 from webhook.formatters.check_summary import policy_line
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
-from webhook.formatters.junit import Case, Result, junit
+from webhook.formatters.junit import Case, Result, junit, problem_name
 
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the document. Findings below `--fail-on` are output of their test case, not failures."""
     suites: dict[str, list[Case]] = {}
+    titles = {(found.file_path, found.manifest.line): found.full_title for found in report.evaluations}
     for problem in report.problems:
-        name = f"line {problem.line}" if problem.line else "file"
+        name = titles.get((problem.path, problem.line or 0)) or problem_name(problem)
         suites.setdefault(problem.file, []).append(Case(name, (Result("error", problem.message, type="unreadable"),)))
     findings: dict[int, list[CheckFinding]] = {}
     for finding in report.shown_findings(verbose=options.verbose):
@@ -25,8 +26,8 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
             suites.setdefault(evaluation.file, []).append(Case(evaluation.full_title, results))
     for document in report.not_evaluated:
         skipped = Result("skipped", f"{document.reason}: {document.problem.message}")
-        line = f"line {document.problem.line}" if document.problem.line else "file"
-        suites.setdefault(document.problem.file, []).append(Case(document.name or line, (skipped,)))
+        case = Case(document.name or problem_name(document.problem), (skipped,))
+        suites.setdefault(document.problem.file, []).append(case)
     yield from junit(f"tokenguard, {policy_line(report.policy)}", suites.items())
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import NamedTuple
 
+from webhook.check.input_files import InputProblem
 from webhook.core.formatting import plain
 
 
@@ -25,6 +26,12 @@ class Case(NamedTuple):
     def has(self, kind: str) -> bool:
         """Return whether it has a result of this kind."""
         return any(result.kind == kind for result in self.results)
+
+
+def problem_name(problem: InputProblem) -> str:
+    """Return the name of a test case for what has none: `web.yaml: document 2, line 14`."""
+    place = ", ".join(f"{word} {n}" for word, n in (("document", problem.document), ("line", problem.line)) if n)
+    return ": ".join(filter(None, (problem.file, place)))
 
 
 def junit(name: str, suites: Iterable[tuple[str, list[Case]]]) -> Iterator[str]:

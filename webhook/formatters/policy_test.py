@@ -11,7 +11,7 @@ from webhook.core.safe_output import safe_text
 from webhook.formatters.check_lines import problem_line
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 from webhook.formatters.github_annotations import Annotation, annotation, annotation_lines, problem_annotation
-from webhook.formatters.junit import Case, Result, junit
+from webhook.formatters.junit import Case, Result, junit, problem_name
 
 VERSION = 2
 
@@ -83,8 +83,8 @@ def format_junit_report(report: PolicyTestReport, _options: FormatOptions = DEFA
     """Yield the report as JUnit XML: a suite for each file; what could not be run is an error."""
     suites: dict[str, list[Case]] = {}
     for problem in report.problems:
-        name = f"line {problem.line}" if problem.line else "file"
-        suites.setdefault(problem.file, []).append(Case(name, (Result("error", problem.message),)))
+        case = Case(problem_name(problem), (Result("error", problem.message),))
+        suites.setdefault(problem.file, []).append(case)
     for result in report.results:
         suites.setdefault(result.file, []).append(Case(result.name, tuple(_failure(result))))
     return junit("tokenguard policy test", suites.items())
