@@ -37,6 +37,12 @@ def test_audiences_are_commented_with_their_namespaces(init) -> None:
     )
 
 
+def test_init_for_a_namespace_says_that_it_is_for_the_cluster() -> None:
+    done = CliRunner().invoke(main, ["policy", "init", "-n", "shop"])
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[0].endswith("; to see one namespace, run: tokenguard scan -n shop")
+
+
 def test_nothing_is_drafted_if_secrets_could_not_be_read(api, init) -> None:
     api.answers["/api/v1/secrets"] = (403, [])
     done = init()

@@ -20,9 +20,16 @@ from webhook.scan.report import ScanReport
 from webhook.scan.scanner import Scanner
 
 
+def _refuse_namespace(_context: click.Context, _option: click.Parameter, namespace: str | None) -> None:
+    if namespace is not None:
+        message = "policy init drafts for the whole cluster, as one policy is for all namespaces"
+        raise click.UsageError(f"{message}; to see one namespace, run: tokenguard scan -n {plain(namespace)}")
+
+
 @click.command("init")
 @click.option("--days", type=click.IntRange(min=1), default=90, metavar="DAYS",
               help="Days after which the exemptions of the draft end.")  # fmt: skip
+@click.option("-n", "--namespace", hidden=True, expose_value=False, callback=_refuse_namespace)
 @own_namespace_option
 @cluster_options
 def command(days: int, own_namespace: str, kubeconfig: Path | None, context: str | None) -> int:
