@@ -84,6 +84,12 @@ def test_unknown_field_in_a_list_of_a_later_document_is_located() -> None:
     assert (warning["line"], warning["column"], warning["document"]) == (13, 5, 2)
 
 
+def test_text_shows_the_first_warnings_and_counts_the_others() -> None:
+    lines = text_lines(checked(*[POD.format("{zzz: 1}")] * 3), rows=2)
+    assert sum(line.startswith("warning: ") for line in lines) == 2
+    assert "and 1 more warning: --max-findings 0 shows all" in lines
+
+
 def test_unknown_field_of_json_has_its_place() -> None:
     report = checked('{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"},\n "spec": {"volume": []}}')
     [warning] = report.warnings

@@ -381,6 +381,11 @@ BROKEN = {
         4,
         "is not a Kubernetes object: it is not a mapping",
     ),
+    "a list": (
+        b"- apiVersion: v1\n  kind: X\n",
+        1,
+        "is not a Kubernetes object: it is a list; put '---' between objects",
+    ),
     "no kind": (b"apiVersion: v1\n", 1, "is not a Kubernetes object: it has no kind"),
     "a kind that is no text": (b"apiVersion: v1\nkind: 3\n", 1, "is not a Kubernetes object: it has no kind"),
 }

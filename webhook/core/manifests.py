@@ -173,7 +173,8 @@ def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) 
     if value is None:
         return
     if not isinstance(value, dict):
-        yield problem("is not a Kubernetes object: it is not a mapping", foreign=not pointer)
+        reason = "it is a list; put '---' between objects" if isinstance(value, list) else "it is not a mapping"
+        yield problem(f"is not a Kubernetes object: {reason}", foreign=not pointer)
         return
     version, kind = _text(value.get("apiVersion")), _text(value.get("kind"))
     if not (version and kind):

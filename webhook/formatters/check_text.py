@@ -26,10 +26,12 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     colour = options.colour
     yield from (problem_line(problem, colour=colour) for problem in report.problems)
     warnings = [] if options.quiet else report.warnings
-    for warning in warnings:
+    for warning in warnings[: options.rows or None]:
         yield problem_line(warning, "warning", colour=colour)
         if warning.excerpt and warning.excerpt.text:
             yield from _source(warning.excerpt, "warning", options)
+    if options.rows and (more := len(warnings) - options.rows) > 0:
+        yield f"and {counted(more, 'more warning')}: --max-findings 0 shows all"
     if report.problems or warnings:
         yield ""
     findings_shown = report.shown_findings(verbose=options.verbose)
