@@ -16,7 +16,7 @@ from webhook.core.policy.model import Action
 from webhook.formatters import scan_json
 from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.scan_html import page
-from webhook.formatters.scan_html.elements import pieces
+from webhook.formatters.scan_html.elements import breakable
 from webhook.scan.options import ScanFilters
 
 
@@ -208,9 +208,10 @@ def test_page_with_filters_shows_them_and_all_denials() -> None:
         ("spec.containers[0].env[1]", ["spec.", "containers", "[0].", "env", "[1]"]),
         ("//iam.example.com/projects/1/pools", ["//iam.", "example.", "com/", "projects/", "1/", "pools"]),
         ("pr-1000-preview in a/b (2 pods)", ["pr-", "1000-preview in a/", "b (2 pods)"]),
+        ("<b>&a.b", ["&lt;b&gt;&amp;a.", "b"]),
         ("none since 2025-01-15, 10.0.0.1:6443", ["none since 2025-01-15, 10.0.0.1:6443"]),
         ("x" * 50, ["x" * 24, "x" * 24, "xx"]),
     ],
 )
-def test_text_has_pieces_between_which_a_line_may_end(text, expected) -> None:
-    assert pieces(text) == expected
+def test_text_is_breakable_in_names_but_not_in_words(text, expected) -> None:
+    assert breakable(text).split("<wbr>") == expected

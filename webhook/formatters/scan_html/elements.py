@@ -3,6 +3,7 @@
 The template escapes every text; names from the cluster are made `plain` before.
 """
 
+import html
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,11 +28,10 @@ class Segment(NamedTuple):
 
 
 Bar = tuple[Segment, ...]
-_MARK = "\n"
-"""Where a line may end; `plain` leaves none in a text."""
-_PLACES = re.compile(r"(?<=[._:@])(?=[A-Za-z])|(?<=[^/\s]/)(?=\w)|(?<=[A-Za-z]-)(?=\d)|(?<=\w)(?=[\[(])")
-"""After a dot, a slash or a hyphen, and before a bracket; not in a number, an address or a date."""
-_LONG_WORD = re.compile(r"\w{24}(?=\w)")
+_BREAK = "\n"
+"""Marks where a line may end; `plain` leaves none in a text."""
+_PLACES = re.compile(r"[._:@](?=[A-Za-z])|(?<=[^/\s])/(?=\w)|(?<=[A-Za-z])-(?=\d)|\w{24}(?=\w)")
+"""After a dot, a slash or a hyphen, and in a very long word; not in a number, an address or a date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +143,10 @@ def name(text: str) -> Cell:
     return Cell(plain(text))
 
 
-def pieces(text: str) -> list[str]:
-    """Return the pieces of a text between which a line may end: in names, paths and URLs, and in very long words."""
-    return _LONG_WORD.sub(rf"\g<0>{_MARK}", _PLACES.sub(_MARK, text)).split(_MARK)
+def breakable(text: str) -> str:
+    """Return a text as HTML in which lines may end within names, paths and URLs, and before a bracket."""
+    marked = _PLACES.sub(rf"\g<0>{_BREAK}", text).replace("[", f"{_BREAK}[")
+    return html.escape(marked).replace(_BREAK, "<wbr>")
 
 
 def shaded(cell: Cell, most: int) -> Cell:

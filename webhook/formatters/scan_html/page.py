@@ -11,7 +11,7 @@ import jinja2
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.scan_html import charts, tables
-from webhook.formatters.scan_html.elements import MAX_WIDTH, pieces
+from webhook.formatters.scan_html.elements import MAX_WIDTH, breakable
 from webhook.scan.report import ScanReport
 
 _FOLDER = files(__package__)
@@ -29,7 +29,7 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["pieces"] = pieces
+    environment.filters["breakable"] = breakable
     style, script = map(_read, ("page.css", "page.js"))
     changes = [("workloads", summary.workload_changes(report))] if report.simulated else []
     stream = environment.get_template("page.html").stream(
