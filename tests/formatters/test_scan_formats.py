@@ -606,7 +606,7 @@ def test_accounts_with_equal_findings_or_permissions_are_folded() -> None:
     start = lines.index("ServiceAccounts with findings")
     assert lines[start + 1] == (
         "  ServiceAccount/a0 in shop: warn: legacy-token-reference: secrets[1] lists the long-lived token in Secret"
-        ' "token-0"; remove it from the list; and 8 more ServiceAccounts likewise'
+        ' "token-0"; remove it from the list; and 8 more such findings'
     )
     [permissions] = [line for line in lines[start:] if line.startswith("  may read Secrets")]
     assert permissions.startswith("  may read Secrets in their own namespace: 9 ServiceAccounts (")

@@ -152,7 +152,7 @@ def _account_findings(report: ScanReport) -> Iterator[str]:
         for line in result_lines(account.result):
             alike.setdefault(_NAMES.sub("", str(line)), []).append(f"{title}: {line}")
     for first, *others in alike.values():
-        yield f"{first}; and {counted(len(others), 'more ServiceAccount')} likewise" if others else first
+        yield f"{first}; and {counted(len(others), 'more such finding')}" if others else first
 
 
 def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[str]:

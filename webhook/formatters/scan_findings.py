@@ -147,7 +147,7 @@ def _token_differences(group: PodGroup) -> Iterator[FindingLine]:
 
 
 def grants_text(grants: Sequence[Grant] | None, home: str = "") -> str:
-    """Return what an account may do: the most dangerous permissions, and where; `home` is its own namespace then."""
+    """Return what an account may do: the most dangerous permissions, and where; the namespace `home` is not named."""
     if grants is None:
         return "unknown permissions"
     if not grants:
