@@ -116,8 +116,8 @@ def test_check_secret_in_another_namespace_is_another() -> None:
 
 def test_check_objects_without_namespace_use_the_given_one() -> None:
     secret = LEGACY_SECRET.replace("  name: robot-token", "  name: robot-token\n  namespace: shop")
-    found = checked(secret, LEGACY_POD, namespace="shop").findings
-    assert [(finding.rule, finding.evaluation.namespace) for finding in found][1:] == [
+    findings = checked(secret, LEGACY_POD, namespace="shop").findings
+    assert [(finding.rule, finding.evaluation.namespace) for finding in findings][1:] == [
         ("legacy-token-reference", "shop")
     ]
 
@@ -192,7 +192,7 @@ CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"
 
 
 def reasons(report: CheckReport) -> dict[str, int]:
-    return {reason: len(found) for reason, found in report.by_reason().items()}
+    return {reason: len(skipped) for reason, skipped in report.by_reason().items()}
 
 
 def test_summary_counts_not_evaluated_by_reason() -> None:
@@ -220,7 +220,7 @@ def test_check_workloads_of_the_policy_are_evaluated() -> None:
     spec = LONG_POD.partition("spec:\n")[2].replace("\n", "\n    ")
     runner = f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: r}}\nspec:\n  pod:\n    spec:\n    {spec}"
     with_runner = policy(f"{NO_RULES}workloads: [{{apiGroup: example.com, kind: Runner, template: /spec/pod}}]\n")
-    assert [found.kind for found in checked(runner).not_evaluated] == ["Runner"]
+    assert [skipped.kind for skipped in checked(runner).not_evaluated] == ["Runner"]
     report = checked(runner, under=with_runner)
     assert [finding.path for finding in report.findings] == ["spec.pod.spec.volumes[0].projected.sources[0]"]
     assert fix.changed_documents(report) == 1

@@ -17,7 +17,7 @@ def find(*arguments: Any, **options: Any) -> list[InputFile | InputProblem]:
     return [file for file in input_files.find(*arguments, **options) if not isinstance(file, ExcludedPath)]
 
 
-def found(*paths: Path | str) -> list[str]:
+def file_paths(*paths: Path | str) -> list[str]:
     return [file.path for file in find([str(path) for path in paths])]
 
 
@@ -25,7 +25,7 @@ def test_find_folders_are_sorted_without_hidden_ones(tmp_path: Path) -> None:
     for name in ("b.yaml", "a.yml", "c.json", "d.txt", ".e.yaml", "sub/f.YAML", ".git/g.yaml", "a-sub/h.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert found(tmp_path) == [
+    assert file_paths(tmp_path) == [
         str(tmp_path / name) for name in ("a.yml", "b.yaml", "c.json", "a-sub/h.yaml", "sub/f.YAML")
     ]
 
@@ -60,8 +60,8 @@ def test_find_exclude_works_like_gitignore(tmp_path: Path, globs: list[str], lef
     for name in TREE:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = {str(Path(file.path).relative_to(tmp_path)) for file in find([str(tmp_path)], globs)}
-    assert found == set(left)
+    paths = {str(Path(file.path).relative_to(tmp_path)) for file in find([str(tmp_path)], globs)}
+    assert paths == set(left)
 
 
 def test_find_exclude_keeps_named_files(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_find_ignore_file_applies_to_its_folder_and_below(tmp_path: Path) -> Non
         (tmp_path / name).touch()
     (tmp_path / ".tokenguardignore").write_text("# examples\n\n/a.yaml\n/other/  \n")
     (tmp_path / "deploy" / ".tokenguardignore").write_text("b.yaml\n!deep/b.yaml\n")
-    assert found(tmp_path) == [str(tmp_path / name) for name in ("b.yaml", "deploy/a.yaml", "deploy/deep/b.yaml")]
+    assert file_paths(tmp_path) == [str(tmp_path / name) for name in ("b.yaml", "deploy/a.yaml", "deploy/deep/b.yaml")]
 
 
 def test_find_ignore_file_of_the_working_directory_applies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,10 +90,10 @@ def test_find_ignore_file_of_the_working_directory_applies(tmp_path: Path, monke
         (tmp_path / name).touch()
     (tmp_path / ".tokenguardignore").write_text("a.yaml\n")
     monkeypatch.chdir(tmp_path)
-    assert found("deploy") == ["deploy/b.yaml"]
-    assert found("deploy/../deploy") == ["deploy/../deploy/b.yaml"]
+    assert file_paths("deploy") == ["deploy/b.yaml"]
+    assert file_paths("deploy/../deploy") == ["deploy/../deploy/b.yaml"]
     monkeypatch.chdir(tmp_path / "deploy")
-    assert found("../deploy") == ["../deploy/a.yaml", "../deploy/b.yaml"]
+    assert file_paths("../deploy") == ["../deploy/a.yaml", "../deploy/b.yaml"]
 
 
 def test_find_exclude_wins_over_the_ignore_file(tmp_path: Path) -> None:
@@ -113,26 +113,26 @@ def test_find_skips_node_modules(tmp_path: Path) -> None:
     (tmp_path / "node_modules" / "a").mkdir(parents=True)
     (tmp_path / "node_modules" / "a" / "package.json").touch()
     (tmp_path / "a.yaml").touch()
-    assert found(tmp_path) == [str(tmp_path / "a.yaml")]
+    assert file_paths(tmp_path) == [str(tmp_path / "a.yaml")]
 
 
 def test_find_named_file_is_found_once(tmp_path: Path) -> None:
     (tmp_path / "pod.txt").touch()
     (tmp_path / "pod.yaml").touch()
     named = [tmp_path / "pod.txt", tmp_path / "pod.yaml", tmp_path, tmp_path / "pod.yaml"]
-    assert found(*named) == [str(tmp_path / "pod.txt"), str(tmp_path / "pod.yaml")]
+    assert file_paths(*named) == [str(tmp_path / "pod.txt"), str(tmp_path / "pod.yaml")]
 
 
 def test_find_named_hidden_folder_is_searched(tmp_path: Path) -> None:
     (tmp_path / ".deploy").mkdir()
     (tmp_path / ".deploy" / "a.yaml").touch()
-    assert found(tmp_path / ".deploy") == [str(tmp_path / ".deploy" / "a.yaml")]
+    assert file_paths(tmp_path / ".deploy") == [str(tmp_path / ".deploy" / "a.yaml")]
 
 
 def test_find_link_to_itself_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").touch()
     (tmp_path / "again").symlink_to(tmp_path)
-    assert found(tmp_path) == [str(tmp_path / "a.yaml")]
+    assert file_paths(tmp_path) == [str(tmp_path / "a.yaml")]
 
 
 def test_read_missing_file_is_a_problem(tmp_path: Path) -> None:

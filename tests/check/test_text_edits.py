@@ -142,14 +142,14 @@ def test_edit_unknown_layout_is_refused(text: str) -> None:
 
 
 def patched_cases() -> list[Any]:
-    found = []
+    cases = []
     for stem, case in LOADED:
         golden = golden_case({key: value for key, value in case.items() if value is not None})
         obj = golden.object
         operations = golden.evaluate(obj, Phase.MUTATE).patch
         if operations:
-            found.append(pytest.param(obj, operations, id=f"{stem}: {case['case']}"))
-    return found
+            cases.append(pytest.param(obj, operations, id=f"{stem}: {case['case']}"))
+    return cases
 
 
 STYLES = {

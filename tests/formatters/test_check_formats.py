@@ -169,7 +169,7 @@ def test_summary_counts_kustomize_patches(tmp_path: Path) -> None:
     (tmp_path / "overlay" / "long.yaml").write_text(LONG_POD)
     report = checked_paths(tmp_path)
     assert report.findings == []
-    assert {reason: len(found) for reason, found in report.by_reason().items()} == {
+    assert {reason: len(skipped) for reason, skipped in report.by_reason().items()} == {
         "files of Helm charts": 3,
         "kustomize patches": 2,
         "files of kustomize and kubectl": 1,

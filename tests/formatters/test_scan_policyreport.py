@@ -19,12 +19,14 @@ TIMESTAMP = {"seconds": int(NOW.timestamp()), "nanos": 0}
 
 
 def reports(report: ScanReport, api=WG_POLICY) -> dict[str, Any]:
-    return {found["metadata"].get("namespace", ""): found for found in policy_reports(report, api)}
+    return {
+        policy_report["metadata"].get("namespace", ""): policy_report for policy_report in policy_reports(report, api)
+    }
 
 
 def results(report: ScanReport, **where: str) -> list[dict[str, Any]]:
-    [found] = reports(report).values()
-    return [result for result in found["results"] if where.items() <= result.items()]
+    [policy_report] = reports(report).values()
+    return [result for result in policy_report["results"] if where.items() <= result.items()]
 
 
 def readers() -> Small:
@@ -37,14 +39,14 @@ def readers() -> Small:
 
 @pytest.mark.parametrize("api", REPORT_APIS, ids=lambda api: api.group)
 def test_report_has_the_fields_of_its_api(api) -> None:
-    found = reports(readers().scan(), api)["shop"]
-    assert (found["apiVersion"], found["kind"]) == (api.api_version, api.kind)
-    assert found["metadata"] == {
+    policy_report = reports(readers().scan(), api)["shop"]
+    assert (policy_report["apiVersion"], policy_report["kind"]) == (api.api_version, api.kind)
+    assert policy_report["metadata"] == {
         "name": "tokenguard", "namespace": "shop", "labels": {"app.kubernetes.io/managed-by": "tokenguard"},
     }  # fmt: skip
-    assert found["scope"] == {"apiVersion": "v1", "kind": "Namespace", "name": "shop"}
-    assert found.get("source") == ("tokenguard" if api is OPEN_REPORTS else None)
-    assert sum(found["summary"].values()) == len(found["results"])
+    assert policy_report["scope"] == {"apiVersion": "v1", "kind": "Namespace", "name": "shop"}
+    assert policy_report.get("source") == ("tokenguard" if api is OPEN_REPORTS else None)
+    assert sum(policy_report["summary"].values()) == len(policy_report["results"])
 
 
 def test_rejected_workload_fails_once_for_its_pods_and_template() -> None:
@@ -67,12 +69,12 @@ def test_rejected_workload_fails_once_for_its_pods_and_template() -> None:
     ("exemptions: [{rules: [legacy-token-reference], reason: soon, until: 2027-01-01}]", ("skip", "info", False)),
 ])  # fmt: skip
 def test_action_decides_result_and_severity(policy, expected) -> None:
-    found = [
+    of_rule = [
         result
         for result in results(readers().scan(f"{policy}\n"), rule="legacy-token-reference")
         if result["resources"][0]["kind"] == "Deployment"
     ]
-    assert [(result["result"], result["severity"], result["scored"]) for result in found] == [expected]
+    assert [(result["result"], result["severity"], result["scored"]) for result in of_rule] == [expected]
 
 
 def test_exemption_says_its_reason_and_end() -> None:
@@ -144,12 +146,12 @@ def test_pod_with_many_findings_says_how_many_more() -> None:
 def test_secret_account_and_driver_have_results_of_their_own() -> None:
     small = Small(secret("old", last_used="2026-11-20"), accounts=(account("app", secrets=[{"name": "old"}]),))
     small.snapshot.csi_drivers.append(csi_driver("vault", {"audience": "v", "expirationSeconds": 86400}))
-    found = reports(small.scan("rules: {legacy-token-reference: reject}\n"))
-    [driver] = found[""]["results"]
-    assert (found[""]["kind"], "scope" in found[""], driver["resources"]) == (
+    by_namespace = reports(small.scan("rules: {legacy-token-reference: reject}\n"))
+    [driver] = by_namespace[""]["results"]
+    assert (by_namespace[""]["kind"], "scope" in by_namespace[""], driver["resources"]) == (
         "ClusterPolicyReport", False, [{"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "name": "vault"}],
     )  # fmt: skip
-    by_kind = {result["resources"][0]["kind"]: result for result in found["shop"]["results"]}
+    by_kind = {result["resources"][0]["kind"]: result for result in by_namespace["shop"]["results"]}
     assert by_kind["Secret"]["properties"] == {
         "action": "reject", "path": "type", "serviceAccount": "app", "removable": "false", "lastUsed": "2026-11-20",
     }  # fmt: skip
@@ -166,7 +168,7 @@ def test_secret_not_in_use_is_skipped(given, state, removable) -> None:
     small = Small(given)
     if removable == "false":
         small.pod("reads", spec(container=named_secret("old")))
-    [result] = [found for found in results(small.scan()) if found["resources"][0]["kind"] == "Secret"]
+    [result] = [entry for entry in results(small.scan()) if entry["resources"][0]["kind"] == "Secret"]
     assert (result["result"], result["severity"], "rule" in result) == ("skip", "info", False)
     assert result["message"] == f"contains a token that never expires; not in use: {state}"
     assert result["properties"] == {"serviceAccount": "app", "removable": removable}
@@ -195,26 +197,26 @@ def crowd(pods: int) -> ScanReport:
 
 @pytest.mark.covers("failure-modes: report too large")
 def test_full_report_says_what_it_leaves_out() -> None:
-    found = reports(crowd(1200))["shop"]
-    assert found["summary"] == {"error": 0, "fail": 2401, "warn": 0, "skip": 0, "pass": 1200}
-    *results, last = found["results"]
+    policy_report = reports(crowd(1200))["shop"]
+    assert policy_report["summary"] == {"error": 0, "fail": 2401, "warn": 0, "skip": 0, "pass": 1200}
+    *results, last = policy_report["results"]
     missing = 3601 - len(results)
     assert missing > 0
-    assert found["metadata"]["annotations"] == {LEFT_OUT: str(missing)}
+    assert policy_report["metadata"]["annotations"] == {LEFT_OUT: str(missing)}
     assert last["message"] == f"{missing} more results do not fit into this report; see 'tokenguard scan'"
     assert MAX_BYTES * 0.99 < len(json.dumps(results, separators=(",", ":"))) <= MAX_BYTES
     assert [RESULTS.index(result["result"]) for result in results] == sorted(
         RESULTS.index(result["result"]) for result in results
     )
     assert all("admission" in result["properties"] for result in results[:1200])
-    assert scan_policyreport.left_out(found) == missing
+    assert scan_policyreport.left_out(policy_report) == missing
 
 
 def test_report_that_fits_leaves_nothing_out() -> None:
-    found = reports(crowd(10))["shop"]
-    assert (len(found["results"]), "annotations" in found["metadata"]) == (31, False)
+    policy_report = reports(crowd(10))["shop"]
+    assert (len(policy_report["results"]), "annotations" in policy_report["metadata"]) == (31, False)
 
 
 def test_counts_are_the_sum_of_the_summaries() -> None:
-    found = reports(crowd(10)).values()
-    assert scan_policyreport.result_counts(found) == {"error": 0, "fail": 21, "warn": 0, "skip": 0, "pass": 10}
+    written = reports(crowd(10)).values()
+    assert scan_policyreport.result_counts(written) == {"error": 0, "fail": 21, "warn": 0, "skip": 0, "pass": 10}

@@ -35,9 +35,9 @@ Object = dict[str, Any]
 
 
 def policy(text: str = "") -> Policy:
-    found = read_policy((HEAD + text).encode())
-    assert isinstance(found, Policy), found
-    return found
+    document = read_policy((HEAD + text).encode())
+    assert isinstance(document, Policy), document
+    return document
 
 
 def read(kind: type, what: Object) -> Any:
@@ -130,14 +130,14 @@ class Small:
 
     def stateful_set(self, name: str, template: Object, revision: str) -> "Small":
         """Add a StatefulSet; pods of another revision are due for replacement."""
-        found = {"metadata": meta(name), "spec": {"template": template}, "status": {"updateRevision": revision}}
-        self._makers.append((("apps", "StatefulSet"), read(RollingWorkload, found), True))
+        manifest = {"metadata": meta(name), "spec": {"template": template}, "status": {"updateRevision": revision}}
+        self._makers.append((("apps", "StatefulSet"), read(RollingWorkload, manifest), True))
         return self
 
     def cron_job(self, name: str, template: Object) -> "Small":
         job = {"spec": {"template": {"spec": template}}}
-        found = read(ScannedCronJob, {"metadata": meta(name), "spec": {"jobTemplate": job}})
-        self._makers.append((("batch", "CronJob"), found, False))
+        cronjob = read(ScannedCronJob, {"metadata": meta(name), "spec": {"jobTemplate": job}})
+        self._makers.append((("batch", "CronJob"), cronjob, False))
         owned = read(Job, {"metadata": meta(f"{name}-1", **of("CronJob", name, "batch")), **job})
         self._makers.append((("batch", "Job"), owned, True))
         return self
@@ -151,11 +151,11 @@ class Small:
         scan = Scanner(
             ScanOptions(policy(text), "policy.yaml", NOW, "https://api", new, "new.yaml", **options), self.snapshot
         )
-        for kind, found, makes_pods in self._makers:
-            owner = OwnerKey(found.metadata.namespace or "", *kind, found.metadata.name or "")
-            label = found.revision_label if isinstance(found, RollingWorkload) else None
-            revision = TemplateRevision(found.template, label)
-            scan.add_workload(owner, found.metadata.controller, revision, creates_pods=makes_pods)
+        for kind, workload, makes_pods in self._makers:
+            owner = OwnerKey(workload.metadata.namespace or "", *kind, workload.metadata.name or "")
+            label = workload.revision_label if isinstance(workload, RollingWorkload) else None
+            revision = TemplateRevision(workload.template, label)
+            scan.add_workload(owner, workload.metadata.controller, revision, creates_pods=makes_pods)
         for pod in self._pods:
             scan.add_pod(pod)
         return scan.report()

@@ -29,8 +29,8 @@ def test_template_cache_merged_template_has_no_env() -> None:
 
 
 def test_template_cache_keeps_own_annotations_only() -> None:
-    found = template(annotations={"tokenguard/inject": "vault", "note": "x" * 5000})
-    assert TemplateCache().share(found, full=True).metadata.annotations == {"tokenguard/inject": "vault"}
+    pod = template(annotations={"tokenguard/inject": "vault", "note": "x" * 5000})
+    assert TemplateCache().share(pod, full=True).metadata.annotations == {"tokenguard/inject": "vault"}
 
 
 def test_template_cache_different_specs_are_not_shared() -> None:

@@ -19,7 +19,7 @@ CAPPED = live(3600)
 UNCAPPED = live()
 
 
-def found(
+def unevaluated(
     *pods: dict, policy: str = "", created: str = AFTER, history: AdmissionHistory = HISTORY, secrets=(), **metadata
 ) -> list[UnevaluatedPod]:
     small = Small(*secrets)
@@ -30,7 +30,7 @@ def found(
 
 
 def admissions(*pods: dict, **more) -> list[str]:
-    return [pod.admission.value for pod in found(*pods, **more)]
+    return [pod.admission.value for pod in unevaluated(*pods, **more)]
 
 
 @pytest.mark.parametrize(("created", "expected"), [
@@ -58,7 +58,7 @@ def test_pods_are_not_listed_if_tokenguard_is_not_installed() -> None:
 
 
 def test_hint_says_to_restore_a_deleted_webhook_configuration() -> None:
-    [pod] = found(UNCAPPED, history=AdmissionHistory(None, POLICY, is_known=True))
+    [pod] = unevaluated(UNCAPPED, history=AdmissionHistory(None, POLICY, is_known=True))
     assert pod.hint.startswith("first create the webhook configuration again, see 'tokenguard status'; then delete it")
 
 
@@ -99,7 +99,7 @@ def test_pod_without_creation_time_is_undetermined() -> None:
     "exemptions: [{rules: ['*'], namespaces: [shop], reason: r, until: never}]\n",
 ], ids=str.strip)  # fmt: skip
 def test_pod_that_the_policy_admits_is_not_listed(policy) -> None:
-    assert found(UNCAPPED, policy=policy) == []
+    assert unevaluated(UNCAPPED, policy=policy) == []
 
 
 @pytest.mark.parametrize(("until", "expected"), [("2026-11-23", []), ("2026-11-22", ["not-evaluated"])])
@@ -126,19 +126,19 @@ def test_secret_newer_than_the_pod_leaves_it_undetermined(created, expected) -> 
 
 
 def test_pod_without_an_injected_token_is_listed() -> None:
-    [pod] = found(CAPPED, policy=INJECT)
+    [pod] = unevaluated(CAPPED, policy=INJECT)
     assert [finding.rule for finding in pod.findings] == ["inject"]
 
 
 def test_ephemeral_container_that_reads_a_legacy_token_is_listed() -> None:
     debugged = CAPPED | {"ephemeralContainers": [{"name": "debug", **named_secret("old")}]}
-    [pod] = found(debugged, secrets=[secret("old")])
+    [pod] = unevaluated(debugged, secrets=[secret("old")])
     assert [finding.path for finding in pod.findings] == ["spec.ephemeralContainers[0].env[0]"]
 
 
 @pytest.mark.parametrize("left_alone", ["kube-system", "tokenguard"])
 def test_pods_that_are_never_evaluated_are_not_listed(left_alone) -> None:
-    assert found(UNCAPPED, namespace=left_alone) == []
+    assert unevaluated(UNCAPPED, namespace=left_alone) == []
 
 
 def test_mirror_and_finished_pods_are_not_listed() -> None:

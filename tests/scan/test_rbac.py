@@ -58,8 +58,8 @@ def test_grants_in_the_cluster_come_before_those_in_namespaces():
     permissions.add_binding(binding(APP, to="ClusterRole/admin", name="b", namespace="a"))
     permissions.add_binding(binding(APP, to="ClusterRole/reader", name="b"))
     permissions.add_binding(binding(APP, to="Role/reader", name="b", namespace="b"))
-    found = [(grant.permission, grant.namespaces) for grant in permissions.of("shop", "app")]
-    assert found == [(Permission.SECRETS, ()), (Permission.EVERYTHING, ("a",)), (Permission.WRITE, ("b",))]
+    grants = [(grant.permission, grant.namespaces) for grant in permissions.of("shop", "app")]
+    assert grants == [(Permission.SECRETS, ()), (Permission.EVERYTHING, ("a",)), (Permission.WRITE, ("b",))]
 
 
 def test_grants_of_an_admin_include_all_others():

@@ -118,9 +118,9 @@ def test_recreate_patched_pod_follows_its_template() -> None:
 
 def test_recreate_removed_automount_follows_its_template() -> None:
     small = Small().deployment("web", spec()).pod("web-1-a", spec(automountServiceAccountToken=False), **OWNED)
-    outcome, found = outcome_and_findings(small, "rules: {api-token-automount: patch}\n")
+    outcome, findings = outcome_and_findings(small, "rules: {api-token-automount: patch}\n")
     assert outcome is Outcome.PATCHED
-    assert ("api-token-automount", Action.PATCH, "spec.volumes[0]") in found
+    assert ("api-token-automount", Action.PATCH, "spec.volumes[0]") in findings
 
 
 def test_recreate_additions_of_other_webhooks_are_kept() -> None:
@@ -128,9 +128,9 @@ def test_recreate_additions_of_other_webhooks_are_kept() -> None:
     added = spec([token("istio-token", audience="istio-ca"), api_token()], mounts(("kube-api-access-abcde", AT)))
     added["containers"].append(sidecar)
     small = Small().deployment("web", spec()).pod("web-1-a", added, **OWNED)
-    outcome, found = outcome_and_findings(small, f"tokens: {{audiences: {{allowed: ['{VAULT}']}}}}\n")
+    outcome, findings = outcome_and_findings(small, f"tokens: {{audiences: {{allowed: ['{VAULT}']}}}}\n")
     assert outcome is Outcome.DENIED
-    assert ("token-audience", Action.REJECT, "spec.volumes[0].projected.sources[0]") in found
+    assert ("token-audience", Action.REJECT, "spec.volumes[0].projected.sources[0]") in findings
 
 
 def test_recreate_account_follows_the_template() -> None:

@@ -148,35 +148,35 @@ def test_scan_kube_system_is_left_alone() -> None:
 def test_legacy_secret_has_all_references() -> None:
     small = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     small.deployment("web", READS).pod("web-1-a", READS, **OWNED).cron_job("report", READS)
-    [found] = small.scan().legacy_secrets
-    assert (found.account, found.listed_by, found.removable) == ("app", ("app",), False)
+    [legacy] = small.scan().legacy_secrets
+    assert (legacy.account, legacy.listed_by, legacy.removable) == ("app", ("app",), False)
     path = "spec.containers[0].env[0]"
-    assert [(reference.kind, reference.name, reference.path, reference.pods) for reference in found.references] == [
+    assert [(reference.kind, reference.name, reference.path, reference.pods) for reference in legacy.references] == [
         ("CronJob", "report", path, ()),
         ("Deployment", "web", path, ("web-1-a",)),
     ]
-    assert found.result.outcome is Outcome.DENIED
+    assert legacy.result.outcome is Outcome.DENIED
 
 
 def test_image_pull_secrets_are_named_and_no_references() -> None:
     pulls = {"imagePullSecrets": [{"name": "registry"}, {"name": "old"}]}
     small = Small(secret("old", invalid_since="2026-11-01"), accounts=(account("app", **pulls),))
     small.deployment("web", spec(**pulls)).pod("web-1-a", spec(**pulls), **OWNED)
-    [found] = small.scan().legacy_secrets
-    assert (found.references, found.removable) == ((), True)
-    assert [(entry.title, entry.path, entry.pods) for entry in found.image_pulls] == [
+    [legacy] = small.scan().legacy_secrets
+    assert (legacy.references, legacy.removable) == ((), True)
+    assert [(entry.title, entry.path, entry.pods) for entry in legacy.image_pulls] == [
         ("Deployment/web", "spec.imagePullSecrets[1]", ("web-1-a",)),
         ("ServiceAccount/app", "imagePullSecrets[1]", ()),
     ]
-    [line] = reference_lines(found)
+    [line] = reference_lines(legacy)
     assert line.startswith("named by imagePullSecrets of Deployment/web, ServiceAccount/app, without effect: ")
 
 
 @pytest.mark.parametrize("pulls", ["old", ["old"], {"name": "old"}, [{"name": 1}, {}, None]], ids=str)
 def test_image_pull_secrets_of_another_form_are_ignored(pulls) -> None:
     small = Small(secret("old")).deployment("web", spec(imagePullSecrets=pulls))
-    [found] = small.scan().legacy_secrets
-    assert found.image_pulls == ()
+    [legacy] = small.scan().legacy_secrets
+    assert legacy.image_pulls == ()
 
 
 LONG = "2026-10-25"  # thirty days before now
@@ -207,16 +207,16 @@ LONG = "2026-10-25"  # thirty days before now
 def test_legacy_secret_unused_for_long_enough_is_removable(labels, tracked, days, goes) -> None:
     small = Small(secret("old", created="2026-01-02T00:00:00Z", **labels))
     small.snapshot.tracked_since = dt.date.fromisoformat(tracked) if tracked else None
-    [found] = small.scan(unused_days=days).legacy_secrets
-    assert found.removable is goes
+    [legacy] = small.scan(unused_days=days).legacy_secrets
+    assert legacy.removable is goes
 
 
 @pytest.mark.parametrize(("labels", "goes"), [({}, False), ({"invalid_since": "2026-11-01"}, True)])
 def test_legacy_secret_unread_templates_only_invalid_removable(labels, goes) -> None:
     small = Small(secret("old", **labels))
     small.snapshot.unread.append(UnreadResource("cronjobs", "", "", "", affects_decisions=True, may_name_secrets=True))
-    [found] = small.scan().legacy_secrets
-    assert (found.unused_since, found.removable) == (dt.date(2026, 2, 1), goes)
+    [legacy] = small.scan().legacy_secrets
+    assert (legacy.unused_since, legacy.removable) == (dt.date(2026, 2, 1), goes)
 
 
 def test_legacy_secret_unused_since_creation_or_tracking() -> None:
@@ -275,11 +275,11 @@ def test_account_without_binding_has_no_permissions(given, idle) -> None:
     small.snapshot.permissions.add_role(role("viewer"))
     for each in given:
         small.snapshot.permissions.add_binding(each)
-    found = [
+    rows = [
         (account.namespace, account.name, account.pods, account.workloads)
         for account in without_permissions(small.scan())
     ]
-    assert found == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
+    assert rows == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
 
 
 def test_accounts_with_unreadable_bindings_have_unknown_rights() -> None:
@@ -340,8 +340,8 @@ def test_secret_not_in_use_has_no_outcome(labels, readers) -> None:
     for container in readers:
         small.pod("reads", spec(container=container))
     report = small.scan("", "rules: {legacy-token-secret: warn}\n")
-    [found] = report.legacy_secrets
-    assert (found.in_use, found.result, found.simulated, found.change) == (False, None, None, Change.UNCHANGED)
+    [legacy] = report.legacy_secrets
+    assert (legacy.in_use, legacy.result, legacy.simulated, legacy.change) == (False, None, None, Change.UNCHANGED)
     assert (report.summary.secrets, report.summary.simulated_secrets) == (OutcomeCounts(), OutcomeCounts())
     assert [count for count in report.rule_counts if count.rule == "legacy-token-secret"] == []
 
@@ -362,8 +362,8 @@ def test_secret_in_use_has_an_outcome(given, tracked, readers) -> None:
     if readers:
         small.pod("reads", spec(container=named_secret("old")))
     report = small.scan()
-    [found] = report.legacy_secrets
-    assert (found.in_use, found.result.outcome, report.summary.secrets.denied, report.exit_status) == (
+    [legacy] = report.legacy_secrets
+    assert (legacy.in_use, legacy.result.outcome, report.summary.secrets.denied, report.exit_status) == (
         True, Outcome.DENIED, 1, 1,
     )  # fmt: skip
 
@@ -419,9 +419,10 @@ def drivers() -> Small:
 
 def test_csi_driver_violation_is_a_warning() -> None:
     report = drivers().scan("overrides: [{namespaces: ['*'], mode: audit}]\n")
-    found = {driver.name: driver.result.findings for driver in report.csi_drivers}
+    by_driver = {driver.name: driver.result.findings for driver in report.csi_drivers}
     assert {
-        name: [(finding.rule, finding.action, finding.path) for finding in findings] for name, findings in found.items()
+        name: [(finding.rule, finding.action, finding.path) for finding in findings]
+        for name, findings in by_driver.items()
     } == {
         "api.example.com": [("token-audience", Action.WARN, "spec.tokenRequests[0]")],
         "vault.example.com": [("token-expiration", Action.WARN, "spec.tokenRequests[0]")],

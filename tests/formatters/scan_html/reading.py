@@ -25,10 +25,10 @@ class Page(html.parser.HTMLParser):
         assert self._open == []
 
     def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        self.elements.append((tag, found))
-        if "table" in (found.get("class") or "").split():
-            self._key = found["id"]
+        attributes_by_name = dict(attributes)
+        self.elements.append((tag, attributes_by_name))
+        if "table" in (attributes_by_name.get("class") or "").split():
+            self._key = attributes_by_name["id"]
             self.tables[self._key] = []
             self.shared[self._key] = {}
         if tag == "tr":
