@@ -305,7 +305,9 @@ class ScanReader:
             self._policy_changed,
             webhook.scopes if webhook else WebhookScopes(),
             is_known=is_known,
-            lacks_ca_bundle=any(found.lacks_ca_bundle for found in (*filter(None, [webhook]), *mutating)),
+            lacks_ca_bundle=any(
+                configuration.lacks_ca_bundle for configuration in (*filter(None, [webhook]), *mutating)
+            ),
         )
 
     def _read_issuer(self) -> str:

@@ -138,9 +138,9 @@ def _token_differences(group: PodGroup) -> Iterator[FindingLine]:
     old, new = (
         dict.fromkeys(
             FindingLine("token", audience_text(token.audience), lifetime_text(token.lifetime_seconds))
-            for token in found
+            for token in group_tokens
         )
-        for found in tokens
+        for group_tokens in tokens
     )
     yield from (line._replace(sign="+") for line in new if line not in old)
     yield from (line._replace(sign="-") for line in old if line not in new)

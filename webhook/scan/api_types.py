@@ -66,8 +66,8 @@ class LegacyTokenSecret(Object, frozen=True):
 
 def pull_secrets(entries: Any) -> tuple[str, ...]:
     """Return the names in `imagePullSecrets`, empty for an entry of another form: custom kinds may have any."""
-    found = entries if isinstance(entries, list) else ()
-    names = (entry.get("name") if isinstance(entry, dict) else None for entry in found)
+    items = entries if isinstance(entries, list) else ()
+    names = (entry.get("name") if isinstance(entry, dict) else None for entry in items)
     return tuple(name if isinstance(name, str) else "" for name in names)
 
 

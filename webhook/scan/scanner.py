@@ -263,13 +263,13 @@ class Scanner:
         for secrets, is_copy in ((snapshot.secrets, False), (snapshot.used_copies, True)):
             for secret in secrets:
                 if self._is_selected(secret.metadata.namespace or ""):
-                    found = analyzer.analyze(secret, is_copy=is_copy)
-                    yield self._evaluated(found, secret) if found.in_use else found
+                    legacy = analyzer.analyze(secret, is_copy=is_copy)
+                    yield self._evaluated(legacy, secret) if legacy.in_use else legacy
 
-    def _evaluated(self, found: LegacySecret, secret: LegacyTokenSecret) -> LegacySecret:
-        recreated = recreated_secret(secret, is_copy=found.is_copy)
+    def _evaluated(self, legacy: LegacySecret, secret: LegacyTokenSecret) -> LegacySecret:
+        recreated = recreated_secret(secret, is_copy=legacy.is_copy)
         results = self._results(Subject.SECRET, secret.metadata, recreated, recreated.account)
-        return replace(found, **dict(zip(("result", "simulated", "change"), results, strict=True)))
+        return replace(legacy, **dict(zip(("result", "simulated", "change"), results, strict=True)))
 
     def _accounts(self) -> Iterator[ServiceAccountResult]:
         for account in self._snapshot.accounts:

@@ -77,7 +77,7 @@ def _find_document(data: bytes) -> "_PolicyDocument | tuple[PolicyError, ...]":
     bare = [(document, value) for document, value in documents if _kind(value) != "ConfigMap"]
     texts = [(document, text) for document, value in documents if (text := _configmap_text(value)) is not None]
     is_alone = len(bare) == 1 and not texts and not _is_another_object(bare[0][1])
-    policies = bare if is_alone else [found for found in bare if _kind(found[1]) == KIND]
+    policies = bare if is_alone else [entry for entry in bare if _kind(entry[1]) == KIND]
     if len(policies) + len(texts) != 1:
         message = f"contains no policy: it needs a document of kind {KIND}, or a ConfigMap with key {KEY}"
         return (PolicyError("", 1, "contains several policies; keep one" if policies or texts else message),)

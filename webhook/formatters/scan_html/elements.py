@@ -102,15 +102,15 @@ class Table:
         shared = _shared_cells(self)
         if not shared:
             return self
-        places = [place for place in range(len(self.columns)) if place not in shared]
+        indexes = [index for index in range(len(self.columns)) if index not in shared]
 
         def row(item: Any) -> Row:
             whole = self.row(item)
-            return replace(whole, cells=[whole.cells[place] for place in places])
+            return replace(whole, cells=[whole.cells[index] for index in indexes])
 
-        columns = [self.columns[place] for place in places]
+        columns = [self.columns[index] for index in indexes]
         return replace(
-            self, columns=columns, row=row, shared=[(self.columns[place], cell) for place, cell in shared.items()]
+            self, columns=columns, row=row, shared=[(self.columns[index], cell) for index, cell in shared.items()]
         )
 
 
@@ -119,9 +119,9 @@ def _shared_cells(table: Table) -> dict[int, Cell]:
     if len(table.items) < _MIN_ROWS:
         return {}
     rows = map(table.row, table.items)
-    candidates = {place: cell for place, cell in enumerate(next(rows).cells) if _is_droppable(table.columns[place])}
+    candidates = {index: cell for index, cell in enumerate(next(rows).cells) if _is_droppable(table.columns[index])}
     for row in rows:
-        candidates = {place: cell for place, cell in candidates.items() if row.cells[place] == cell}
+        candidates = {index: cell for index, cell in candidates.items() if row.cells[index] == cell}
         if not candidates:
             break
     return candidates
