@@ -129,7 +129,7 @@ def rows() -> Iterator[Row]:
     plain = policy()
     counted = decision(plain, secrets(1), Metrics(State()).count_review)
     base, decided, more = cost(baseline, decision(plain, secrets(1)), counted)
-    yield _row("decode, evaluate, encode", decided, base, "json.loads and json.dumps of the same body")
+    yield _row("decode, evaluate, encode", decided, base, "json.loads of the same body, json.dumps of an answer")
     yield _row("decode, evaluate, count in the metrics, encode", more, decided, "not counted")
     for count in SECRETS:
         measured, with_one = cost(decision(plain, secrets(count)), decision(plain, secrets(1)))

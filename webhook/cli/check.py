@@ -51,8 +51,8 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
                    " a slash matches below a given folder; ** matches any number of folders. May be"
                    " repeated.")  # fmt: skip
 @click.option("--force-exclude", is_flag=True,
-              help="Also apply --exclude and .tokenguardignore to files named on the command line, as pre-commit"
-                   " does.")  # fmt: skip
+              help="Also apply --exclude and .tokenguardignore to files named on the command line. For"
+                   " pre-commit, which names each file.")  # fmt: skip
 @click.option("--max-findings", type=click.IntRange(min=0), default=MAX_FINDINGS, metavar="NUMBER",
               help="Maximum number of findings in text output, the most severe first; the summary counts all. 0:"
                    " no limit.")  # fmt: skip

@@ -70,7 +70,7 @@ def _effects(plan: Plan) -> Iterator[str]:
 def _deletion(plan: Plan) -> Iterator[str]:
     days = min(secret.quiet_days or 0 for secret in plan.secrets)
     if days:
-        yield f"No client is known to have tried these disabled tokens for {counted(days, 'day')} or more."
+        yield f"For {counted(days, 'day')} or more, no client is known to have tried these disabled tokens."
     else:
         today = [secret for secret in plan.secrets if not secret.quiet_days]
         times = [secret.disabled.at for secret in today if secret.disabled and secret.disabled.at]

@@ -222,8 +222,8 @@ def _injected_volume(pod: PodContext, injection: Injection) -> _InjectedVolume:
 
 RULE: Rule = Rule(
     name="inject",
-    summary="a pod lacks a token that the policy injects, or the token cannot be injected: its path or volume name is"
-    " in use, or the pod requests, by annotation, an injection that does not exist or whose selectors do not match it",
+    summary="a pod lacks a token that the policy injects; the token's path or volume name is in use in the pod; or the"
+    " pod's annotation requests an injection that does not exist or does not select this pod",
     explanation="""\
 The policy's `inject` list mounts tokens into the pods that it selects: volume `tokenguard-NAME`, at `mountPath`, in
 every init container and container except those named in the annotation `tokenguard/skip-containers`. With `env`, that

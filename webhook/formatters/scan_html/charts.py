@@ -28,7 +28,8 @@ def outcomes(report: ScanReport) -> Table:
         if now
     ]
     rows = _rows(entries, series, fills=True)
-    caption = summary.IF_RECREATED.capitalize()
+    compared = "If recreated under the current policy, and under the simulated one"
+    caption = compared if report.simulated else summary.IF_RECREATED.capitalize()
     return Table("outcomes", caption, _columns("Objects", series), rows, note=_note(report), ordered=True)
 
 
