@@ -100,7 +100,7 @@ def _comments(current: ScanReport, report: ScanReport, policy: Policy, result: s
     return [
         f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init: {_scanned(report)}.",
         f"In mode enforce it {result}. Review each audience, override and exemption.",
-        "It caps the tokens of pods, which breaks clients that never read their token again, and rejects TokenRequests",
+        "It caps the tokens of pods, which breaks clients that read their token only once, and rejects TokenRequests",
         "that live too long, which a scan cannot see. Before you enforce it, follow docs/rollout.md.",
         *(["Audiences in use, all of them allowed:", *uses] if uses else []),
         *(["Namespaces with mode warn, in which nothing is denied or capped:", *lenient] if lenient else []),
