@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-PATIENCE = 30.0
+PATIENCE = 60.0
+"""Seconds until a test gives up; many times what an idle machine needs, because a busy one may take as long."""
 JSON = {"Content-Type": "application/json"}
 POST = b"POST /mutate HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 """The head of a request; takes the length of its body."""

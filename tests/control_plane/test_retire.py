@@ -103,7 +103,7 @@ def test_cleaner_leaves_ours_alone_and_we_leave_its(cluster: Retiring) -> None:
     cluster.legacy("disable", DISABLED, "--reason", "wave 3", "--yes")
     cluster.plane.stop_controllers()
     cluster.plane.start_controllers("--legacy-service-account-token-clean-up-period=720h")
-    secrets = eventually(lambda: (secrets := cluster.secrets())[GENERATED]["disabled"] and secrets, patience=30)
+    secrets = eventually(lambda: (secrets := cluster.secrets())[GENERATED]["disabled"] and secrets)
     assert secrets[GENERATED]["disabled"]["by"] == "kube-controller-manager"
     assert secrets[DISABLED]["disabled"]["by"] == RETIRE
     assert "kube-controller-manager has disabled it" in cluster.legacy("restore", GENERATED, "--yes", status=1)
