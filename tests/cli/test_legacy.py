@@ -104,7 +104,6 @@ def test_list_and_disable_agree_about_a_new_secret(api) -> None:
 
 @pytest.mark.parametrize("arguments", [
     pytest.param(("disable", "--yes", "--reason", "r"), id="no selection"),
-    pytest.param(("disable", "--yes", "shop/a"), id="no reason"),
     pytest.param(("disable", "--yes", "shop/a", "--reason", "two\nlines"), id="two lines"),
     pytest.param(("disable", "--yes", "shop/a", "--reason", "r" * 501), id="long reason"),
     pytest.param(("disable", "--yes", "a", "--reason", "r"), id="no namespace"),
@@ -115,6 +114,26 @@ def test_list_and_disable_agree_about_a_new_secret(api) -> None:
 def test_usage_errors_change_nothing(api, arguments) -> None:
     run(*arguments, status=2)
     assert api.sent == []
+
+
+def test_disable_asks_for_a_selection_before_a_reason(api) -> None:
+    assert "error: name Secrets as NAMESPACE/NAME, or select them" in run("disable", "--yes", status=2).stderr
+    assert "error: missing option --reason\n" in run("disable", "--yes", "shop/a", status=2).stderr
+    assert api.sent == []
+
+
+def test_plan_of_a_dry_run_needs_no_reason(api) -> None:
+    assert "Plan: disable 1 legacy Secret in" in run("disable", "shop/a", "--dry-run").stdout
+    assert {method for method, _ in api.sent} == {"GET"}
+
+
+def test_plan_says_how_many_kube_system_keeps_out(api) -> None:
+    api.secrets["system"] = {**api.secrets["a"], "name": "system", "namespace": "kube-system"}
+    lines = run("disable", "-n", "*", "--dry-run").stdout.splitlines()
+    assert lines[0].startswith("Plan: disable 2 legacy Secrets in ")
+    assert lines[-2:] == [
+        "Left out (1 of 3 legacy Secrets)", "  1: of kube-system (select them by --namespace kube-system)",
+    ]  # fmt: skip
 
 
 def test_forced_change_shows_what_is_overridden(api) -> None:

@@ -43,9 +43,22 @@ def test_permission_is_the_most_dangerous_one(grants, text) -> None:
 def test_columns_that_do_not_fit_are_left_out_and_names_are_not() -> None:
     cluster = Cluster(secret("a" * 60), secret("b"))
     assert table(cluster, 36) == [
-        ["SECRET", "STATE", "LAST USED"], [f"shop/{'a' * 60}", "unused", "-"], ["shop/b", "unused", "-"],
+        ["SECRET", "STATE", "LAST USED"], [f"shop/{'a' * 60}"], ["", "unused", "-"], ["shop/b", "unused", "-"],
     ]  # fmt: skip
-    assert table(cluster, 5)[0] == ["SECRET"]
+    assert table(cluster, 5) == [["SECRET"], [f"shop/{'a' * 60}"], ["shop/b"]]
+
+
+@pytest.mark.parametrize("width", [0, 80, 200])
+def test_long_name_shifts_no_row(width) -> None:
+    annotations = {"kubernetes.io/service-account.name": "robot" * 24}
+    cluster = Cluster(secret("a" * 80), secret("b", annotations=annotations), secret("c"), template="c")
+    header, *lines = format_report(cluster.report(), FormatOptions(width=width))
+    rows = [line for line in lines if " " in line]
+    assert len(rows) == 3
+    columns = [header.index(name) for name in ("STATE", "LAST USED", "PERMISSIONS")]
+    assert all(row[at - 1] == " " != row[at] for row in rows for at in columns)
+    assert sum(f"shop/{'a' * 80}" in line for line in lines) == 1
+    assert all(len(line) <= (width or 400) for line in rows)
 
 
 def test_what_was_not_read_is_behind_the_rows() -> None:

@@ -101,17 +101,28 @@ def test_selection_counts_what_it_leaves_out_by_the_first_reason() -> None:
     cluster = Cluster(secret("a", used=1), secret("b", used=1), secret("c"), system, template="c")
     plan = plan_for(Command.DISABLE, cluster, Selection(unused_only=True))
     assert [(left.reason, left.count) for left in plan.excluded] == [
-        (Exclusion.KUBE_SYSTEM, 1), (Exclusion.USED, 2),
+        (Exclusion.USED, 2), (Exclusion.KUBE_SYSTEM, 1),
     ]  # fmt: skip
     assert [skipped.secret for skipped in plan.skipped] == ["shop/c"]
     assert (plan.secrets, plan.legacy_secrets) == ((), 4)
     assert plan_for(Command.DISABLE, cluster, named("c")).excluded == ()
 
 
-def test_selection_leaves_kube_system_alone_unless_it_is_given() -> None:
+@pytest.mark.parametrize(("namespaces", "names"), [
+    pytest.param((), [], id="none"),
+    pytest.param(("*",), [], id="all"),
+    pytest.param(("kube-*", "*system"), [], id="globs that begin otherwise"),
+    pytest.param(("*", "kube-system-*"), [], id="a glob of another namespace"),
+    pytest.param(("*", "kube-system"), ["s"], id="name"),
+    pytest.param(("kube-system*",), ["s"], id="glob that begins with it"),
+])  # fmt: skip
+def test_selection_of_kube_system_needs_a_namespace_like_it(namespaces, names) -> None:
     cluster = Cluster(secret("s", namespace="kube-system"))
-    for selection, names in ((Selection(unused_only=True), []), (Selection(namespaces=Globs(("kube-system",))), ["s"])):
-        assert taken(plan_for(Command.DISABLE, cluster, selection)) == names
+    selection = Selection(namespaces=Globs(namespaces), accounts=Accounts(("kube-system/app",)))
+    plan = plan_for(Command.DISABLE, cluster, selection)
+    assert taken(plan) == names
+    assert [left.reason for left in plan.excluded] == ([] if names else [Exclusion.KUBE_SYSTEM])
+    assert taken(plan_for(Command.DISABLE, cluster, Selection(names=frozenset({"kube-system/s"})))) == ["s"]
 
 
 def test_restore_takes_what_tokenguard_disabled() -> None:

@@ -110,8 +110,8 @@ def _change_options(command: F) -> F:
         click.option("--account", "accounts", multiple=True, metavar="[NAMESPACE/]NAME",
                      help="Select only Secrets of this ServiceAccount. * matches any characters. May be repeated."),
         click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
-                     help="Select only Secrets of this namespace. * matches any characters. Without this option those"
-                          " of kube-system are not selected. May be repeated."),
+                     help="Select only Secrets of this namespace. * matches any characters. Those of kube-system are"
+                          " selected only by a namespace that begins with kube-system. May be repeated."),
         click.argument("names", nargs=-1, type=_SECRET, metavar="[NAMESPACE/NAME]..."),
     ):  # fmt: skip
         command = option(command)
@@ -127,12 +127,13 @@ def _max_option(default: int | None) -> Callable[[F], F]:
     )  # fmt: skip
 
 
-@click.command("disable", options_metavar="--reason TEXT [OPTIONS]")
-@click.option("--reason", type=_REASON, required=True, help="Why; recorded in the Secret and in an Event.")
+@click.command("disable")
+@click.option("--reason", type=_REASON,
+              help="Why; recorded in the Secret and in an Event. Required, except with --dry-run.")  # fmt: skip
 @unused_days_option
 @_max_option(WAVE)
 @_change_options
-def disable(*, reason: str, **options: Any) -> int:
+def disable(*, reason: str | None, **options: Any) -> int:
     """Make the API server refuse legacy tokens (reversible).
 
     Labels the Secrets with kubernetes.io/legacy-token-invalid-since, and records who did it, when and why. The data of
@@ -144,14 +145,16 @@ def disable(*, reason: str, **options: Any) -> int:
 
     \b
     Examples:
-      tokenguard legacy disable --unused-days 90 --reason "wave 1" --dry-run
+      tokenguard legacy disable --unused-days 90 --dry-run
       tokenguard legacy disable shop/robot-token --reason "replaced, SHOP-12"
 
     Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or the answer is no.
     """
     given = ChangeOptions(**options)
     selection = given.selection(unused_only=is_given("unused_days"))
-    return _change(Command.DISABLE, given, selection, reason)
+    if reason is None and not given.dry_run:
+        raise click.UsageError("missing option --reason")
+    return _change(Command.DISABLE, given, selection, reason or "")
 
 
 @click.command("restore")

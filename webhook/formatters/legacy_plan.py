@@ -46,8 +46,7 @@ def format_plan(plan: Plan, options: FormatOptions = DEFAULT_OPTIONS) -> Iterato
     yield from _objections("Not selected", plan.skipped, options)
     if plan.done:
         yield f"{_DONE[plan.command].capitalize()} ({len(plan.done)}): {first_names(plan.done)}"
-    if not plan.secrets:
-        yield from _exclusions(plan, options)
+    yield from _exclusions(plan, options)
     if plan.later:
         yield f"For a later wave, because of --max ({len(plan.later)}): {first_names(plan.later)}"
 
@@ -81,13 +80,14 @@ def _deletion(plan: Plan) -> Iterator[str]:
 
 
 def _exclusions(plan: Plan, options: FormatOptions) -> Iterator[str]:
-    """Yield why the criteria select nothing."""
+    """Yield why the criteria select nothing; if they select something, only which Secrets kube-system keeps out."""
     if not plan.legacy_secrets:
         yield "There are no legacy Secrets in the namespaces that were read"
-    if plan.excluded:
-        count = sum(excluded.count for excluded in plan.excluded)
+    shown = [excluded for excluded in plan.excluded if not plan.secrets or excluded.reason is Exclusion.KUBE_SYSTEM]
+    if shown:
+        count = sum(excluded.count for excluded in shown)
         yield f"Left out ({count} of {counted(plan.legacy_secrets, 'legacy Secret')})"
-    for excluded in plan.excluded:
+    for excluded in shown:
         reason = _EXCLUSIONS[excluded.reason].format(unused_days=plan.unused_days)
         yield from wrapped(f"  {excluded.count}: {reason}", options.width)
 

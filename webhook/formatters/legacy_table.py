@@ -9,8 +9,8 @@ from webhook.legacy.retirable import RetirableSecret, RetirementState
 from webhook.scan.rbac import Grant, Permission
 
 _HEADER = ("SECRET", "STATE", "LAST USED", "PERMISSIONS", "ACCOUNT", "REFERENCED BY")
-_MAX_WIDTH = 40
-"""Columns of text; a longer name does not widen the column for the others."""
+_MAX_WIDTH, _CUT_WIDTH = 40, 20
+"""Columns of text: on a terminal narrower than 80, the longest cell that widens its column; to what others are cut."""
 _STATES = {
     RetirementState.STILL_USED: "still used",
     RetirementState.UNKNOWN: "unknown",
@@ -28,16 +28,34 @@ _PERMISSIONS = {
 def format_report(report: LegacyReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield a header and a line for each Secret, the worst first; then what could not be read.
 
-    Columns that do not fit `width` are left out, the last ones first; names are never cut.
+    Without a `width`, each column is as wide as its longest cell. With one, columns that do not fit are left out, the
+    last ones first.
     """
     rows = [_HEADER, *map(_row, report.secrets)]
-    widths = [max(len(cell) for cell in column if len(cell) <= _MAX_WIDTH) for column in zip(*rows, strict=True)]
+    limit = max(_MAX_WIDTH, options.width // 2)
+    widths = [
+        max(len(cell) if not options.width or len(cell) <= limit else cut for cell in column)
+        for column, cut in zip(zip(*rows, strict=True), (0, *[_CUT_WIDTH] * (len(_HEADER) - 1)), strict=True)
+    ]
     while options.width and len(widths) > 1 and sum(widths) + 2 * (len(widths) - 1) > options.width:
         del widths[-1]
     for row in rows:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)).rstrip()
+        yield from _lines(row, widths)
     for unread in report.unread:
         yield f"not read: {unread.resource}: {plain(unread.reason)}"
+
+
+def _lines(row: tuple[str, ...], widths: list[int]) -> Iterator[str]:
+    """Yield the line of a row. A Secret whose name is too long gets its own line: names are copied, so never cut."""
+    if len(row[0]) > widths[0]:
+        yield row[0]
+        row = ("", *row[1:])
+    cells = (
+        f"{cell if len(cell) <= width else f'{cell[: width - 1]}…':<{width}}"
+        for cell, width in zip(row, widths, strict=False)
+    )
+    if line := "  ".join(cells).rstrip():
+        yield line
 
 
 def _row(secret: RetirableSecret) -> tuple[str, ...]:

@@ -28,11 +28,11 @@ class Exclusion(FastStrEnum):
     """Why criteria do not select a Secret."""
 
     NAMESPACE = "another namespace"
-    KUBE_SYSTEM = "kube-system"
     ACCOUNT = "another account"
     USED = "used"
     NOT_STILL_USED = "not still used"
     VALID = "not disabled"
+    KUBE_SYSTEM = "kube-system"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +61,22 @@ class Selection:
         return bool(self.namespaces or self.accounts or self.unused_only or self.still_used)
 
     def exclusions(self, secret: RetirableSecret, unused_days: int) -> Iterator[Exclusion]:
-        """Yield the criteria that do not select a Secret. Without a namespace given, those of kube-system never are."""
+        """Yield the criteria that do not select a Secret. Of kube-system, only a namespace like it selects one."""
         if self.namespaces and not self.namespaces.match(secret.namespace):
             yield Exclusion.NAMESPACE
-        if not self.namespaces and secret.namespace == _KUBE_SYSTEM:
-            yield Exclusion.KUBE_SYSTEM
         if self.accounts and not self.accounts.match(secret.namespace, secret.account):
             yield Exclusion.ACCOUNT
         if self.unused_only and secret.disabled is None and _recent_use(secret, unused_days):
             yield Exclusion.USED
         if self.still_used and secret.state is not RetirementState.STILL_USED:
             yield Exclusion.NOT_STILL_USED
+        if secret.namespace == _KUBE_SYSTEM and not self._names_kube_system:
+            yield Exclusion.KUBE_SYSTEM
+
+    @property
+    def _names_kube_system(self) -> bool:
+        beginning = tuple(pattern for pattern in self.namespaces.patterns if pattern.startswith(_KUBE_SYSTEM))
+        return Globs(beginning).match(_KUBE_SYSTEM)
 
 
 def _recent_use(secret: RetirableSecret, unused_days: int) -> bool:
