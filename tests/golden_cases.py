@@ -4,9 +4,10 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
+from webhook.check.case_documents import case_documents
 from webhook.check.input_files import InputProblem
 from webhook.check.policy_case import PolicyCase, build_case
-from webhook.check.policy_tests import PolicyFiles, case_documents
+from webhook.check.policy_tests import PolicyFiles
 from webhook.core.policy.errors import ErrorCollector
 from webhook.core.policy.loader import default_policy
 

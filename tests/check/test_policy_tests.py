@@ -183,6 +183,68 @@ def test_object_that_a_file_lacks_is_named(tmp_path: Path, name: str, message: s
     assert [problem.message for problem in report.problems] == [f"object: {message}"]
 
 
+@pytest.mark.parametrize(
+    ("document", "line", "message"),
+    [
+        pytest.param(f"caes: b\n{POD}", 4, 'unknown key "caes"; did you mean "case"?', id="misspelt"),
+        *(
+            pytest.param(
+                f"title: b\n{key}: x\n", 5, f'required key "case" is missing: only a case has the key "{key}"', id=key
+            )
+            for key in ("object", "old", "decision", "findings", "patched", "says", "exempted")
+        ),
+        pytest.param(
+            "cluster: []\n",
+            4,
+            "has settings, but no case follows; add the key case, or remove the document",
+            id="settings",
+        ),
+    ],
+)
+def test_document_without_case_in_a_test_file_is_an_error(
+    tmp_path: Path, document: str, line: int, message: str
+) -> None:
+    good = f"case: a\n{POD}"
+    report = run(tmp_path, test=f"{good}---\n{document}")
+    assert [(problem.line, problem.message) for problem in report.problems] == [(line, message)]
+    report = run(tmp_path, test=f"{good}---\n{document}---\npolicy: {{}}\n---\n{good}")
+    assert [(problem.line, problem.message) for problem in report.problems] == [(line, message)]
+    assert (len(report.results), report.exit_status) == (2, 2)
+
+
+def test_object_behind_the_last_case_is_skipped(tmp_path: Path) -> None:
+    report = run(tmp_path, test=f"case: a\n{POD}---\n{HEAD}---\nkind: Kustomization\nresources: [x.yaml]\n")
+    assert (report.problems, report.exit_status) == ([], 0)
+
+
+def test_file_whose_only_case_is_misspelt_is_an_error(tmp_path: Path) -> None:
+    report = run(tmp_path, good=f"case: a\n{POD}", test=f"caes: b\n{POD}", other=f"name: b\n{POD}decision: denied\n")
+    assert [(Path(problem.path).stem, problem.line, problem.message) for problem in report.problems] == [
+        ("other", 2, 'required key "case" is missing: only a case has the key "object"'),
+        ("test", 1, 'unknown key "caes"; did you mean "case"?'),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "object: {}\nimage: x\n",
+        "policy: {}\ncluster: a\n",
+        f"kind: X\ncases: []\n{POD}",
+        "a:\n  case: x\n",
+        "object: [\n",
+    ],
+)
+def test_other_file_in_a_folder_is_skipped(tmp_path: Path, text: str) -> None:
+    report = run(tmp_path, good=f"case: a\n{POD}", values=text)
+    assert (report.problems, [Path(file.path).stem for file in report.skipped]) == ([], ["values"])
+
+
+def test_indented_json_is_a_case(tmp_path: Path) -> None:
+    (tmp_path / "test.json").write_text('{\n  "case": "a",\n  "object": {}\n}\n')
+    assert [result.name for result in run(tmp_path).results] == ["a"]
+
+
 def test_folder_without_a_case_is_an_error(tmp_path: Path) -> None:
     report = run(tmp_path, policy=HEAD)
     assert report.exit_status == 2

@@ -1,6 +1,7 @@
 """`tokenguard policy validate`, `test`, `show` and `schema`."""
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -51,7 +52,10 @@ def test_validate_warns_beside_errors_about_other_entries(tmp_path) -> None:
     assert done.stdout.splitlines() == [
         f"warning: {file}:4:32: exemptions[0].until: ended on 2020-01-01; remove the exemption",
         f'error: {file}:5:12: exemptions[1].rules[0]: unknown rule "injekt"; did you mean "inject"?',
-        f"warning: {file}:7:3: exemptions[3]: has no effect: exemptions[2] matches everything that it would, as long",
+        (
+            f"warning: {file}:7:3: exemptions[3]: has no effect: exemptions[2] matches everything that this one does,"
+            " and ends no earlier"
+        ),
         "invalid: 1 error, 2 warnings",
     ]
 
@@ -83,6 +87,46 @@ def test_validate_reads_files_and_folders(tmp_path) -> None:
     assert "contains no policy: it needs a document of kind TokenPolicy" in done.stdout
     done = run_command("policy", "validate", f"{tmp_path}/none", f"{tmp_path}/folder")
     assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/none: contains no document of kind TokenPolicy\n")
+
+
+def test_validate_in_a_folder_skips_test_cases(tmp_path) -> None:
+    (tmp_path / "policy.yaml").write_text(HEAD)
+    inner = "  apiVersion: tokenguard/v1\n  kind: TokenPolicy\n"
+    configmap = "object:\n kind: ConfigMap\n data:\n  policy.yaml: |\n   kind: TokenPolicy\n   mode: x\n"
+    cases = tmp_path / "cases.yaml"
+    cases.write_text(f"case: a\npolicy:\n{inner}object: {{}}\n---\ncase: b\n{configmap}decision: denied\n")
+    (tmp_path / "broken.yaml").write_text(f"case: a\npolicy:\n{inner}object: [\n")
+    (tmp_path / "values.yaml").write_text(f"policy:\n{inner}")
+    done = run_command("policy", "validate", str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "valid (revision 8c0cec78672a)\n")
+    done = run_command("policy", "validate", str(cases))
+    message = "contains no policy, but test cases; run them with 'tokenguard policy test'"
+    assert (done.returncode, done.stdout.splitlines()[0]) == (1, f"error: {cases}:1: {message}")
+
+
+def test_validate_in_a_folder_finds_every_form_of_a_policy(tmp_path) -> None:
+    document = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+    head = "apiVersion: v1\nkind: ConfigMap\n"
+    for name, text in {
+        "behind.yaml": f"{head}---\n{document}",
+        "configmap.yaml": f"{head}data:\n  policy.yaml: |\n    apiVersion: tokenguard/v1\n    kind: TokenPolicy\n",
+        "flow.json": '{"apiVersion": "tokenguard/v1", "kind": "TokenPolicy"}',
+        "kind.yaml": "apiVersion: tokenguard/v1\nkind: TokenPolcy\n",
+        "broken.yaml": f"{document}mode: [\n",
+        "another.yaml": f"{head}data:\n  policy.yaml: 'allow: all'\n  x: TokenPolicy\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    done = run_command("policy", "validate", "-o", "json", str(tmp_path))
+    found = [Path(policy["file"]).name for policy in json.loads(done.stdout)["policies"]]
+    assert found == ["behind.yaml", "broken.yaml", "configmap.yaml", "flow.json", "kind.yaml"]
+
+
+def test_validate_duplicate_key_has_its_column(tmp_path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(f"{HEAD}tokens: {{audiences: {{required: true, required: false}}}}\n")
+    done = run_command("policy", "validate", str(file))
+    message = 'tokens.audiences: duplicate key "required"; keep one'
+    assert done.stdout.splitlines()[0] == f"error: {file}:3:38: {message}"
 
 
 def test_validate_json_and_github_have_errors_and_warnings(tmp_path) -> None:

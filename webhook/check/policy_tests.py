@@ -3,23 +3,20 @@
 import datetime as dt
 import io
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from webhook.check.case_documents import case_documents, has_cases
 from webhook.check.input_files import STDIN, ExcludedPath, InputFile, InputProblem, displayed, read
 from webhook.check.policy_case import Difference, PolicyCase, build_case
-from webhook.check.sample_tokens import with_tokens
-from webhook.core.documents.document import DocumentError
-from webhook.core.documents.stream import Document, decode_text, documents, split
+from webhook.core.documents.stream import decode_text
 from webhook.core.formatting import quote
 from webhook.core.policy.errors import ErrorCollector, PolicyError
 from webhook.core.policy.loader import lint_policy
 from webhook.core.policy.model import Policy
 
-_CASE = re.compile(r"^(\{\s*)?[\"']?case[\"']?\s*:", re.MULTILINE)
 _EXPECTED = "a file with test cases has documents with the key case"
 
 
@@ -119,7 +116,7 @@ def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: Bin
         report.problems.append(data)
         return
     text = decode_text(data)
-    if not _CASE.search(text):
+    if not has_cases(text):
         (report.problems if source.named else report.skipped).append(
             InputProblem(source.path, f"contains no test case; {_EXPECTED}")
         )
@@ -155,67 +152,6 @@ def read_cases(path: str, text: str, run: _Run) -> Iterator[tuple[PolicyCase, in
             yield InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line, document.number)
         if case:
             yield case, document.line_of("/case")
-
-
-@dataclass(frozen=True, slots=True)
-class CaseDocument:
-    """The document of a case, and that of the settings above it, which the `inherited` keys are from."""
-
-    document: Document
-    settings: Document
-    inherited: frozenset[str] = frozenset()
-
-    @property
-    def number(self) -> int:
-        """The number of the case's document in the file, from 1."""
-        return self.document.number
-
-    def line_of(self, pointer: str) -> int:
-        """Return the line of what a JSON Pointer names, in the document that has its first key."""
-        first_key = pointer.removeprefix("/").partition("/")[0]
-        return (self.settings if first_key in self.inherited else self.document).line_of(pointer)
-
-
-def case_documents(path: str, text: str) -> Iterator[tuple[CaseDocument, dict[str, Any]] | InputProblem]:
-    """Yield the document of each case with its keys and those of the settings above it, and what cannot be read."""
-    settings: dict[str, Any] = {}
-    above: Document | None = None
-    for result in _documents(path, text):
-        if isinstance(result, InputProblem):
-            yield result
-            continue
-        document, value = result
-        if isinstance(value, dict) and "case" not in value:
-            settings, above = value, document
-        elif isinstance(value, dict):
-            inherited = frozenset(settings.keys() - value.keys())
-            yield CaseDocument(document, above or document, inherited), with_tokens(_merged(settings, value))
-        elif value is not None:
-            yield InputProblem(path, "must be a map", document.line_of(""), document.number)
-
-
-def _documents(path: str, text: str) -> Iterator[tuple[Document, Any] | InputProblem]:
-    """Yield the documents of a file with their values, and a problem in place of each that cannot be read."""
-    number = 1
-    for piece in split(text):
-        try:
-            for document, value in documents(piece, number):
-                number = document.number + 1
-                yield document, value
-                for line, message, _ in document.warnings:
-                    yield InputProblem(path, message, line, document.number)
-        except DocumentError as error:
-            yield InputProblem(path, error.message, error.line, number, error.column or None)
-            number += 1
-
-
-def _merged(settings: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
-    """Return a case with the settings that it does not have; those of `request` are merged key by key."""
-    merged = {**settings, **case}
-    requests = settings.get("request"), case.get("request")
-    if all(isinstance(request, dict) for request in requests):
-        merged["request"] = {**settings["request"], **case["request"]}
-    return merged
 
 
 class PolicyFiles:

@@ -6,14 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from webhook.check.case_documents import has_cases, is_case, read_documents
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, displayed, read
 from webhook.core.documents.stream import decode_text
 from webhook.core.policy.errors import PolicyError
-from webhook.core.policy.loader import lint_policy
+from webhook.core.policy.loader import is_policy, lint_policy
 from webhook.core.policy.model import Policy
-from webhook.core.policy.schema import KIND
+from webhook.core.policy.schema import API_VERSION, KIND
 
-_POLICY = re.compile(rf"^\s*[\"']?kind[\"']?\s*:\s*[\"']?{KIND}\b", re.MULTILINE)
+_POLICY = re.compile(rf"\b(?:{KIND}\b|{API_VERSION.partition('/')[0]}/)")
+_HEAD = re.compile(rf"^\s*[\"']?kind[\"']?\s*:\s*[\"']?{KIND}\b", re.MULTILINE)
+_ONLY_CASES = (PolicyError("", 1, "contains no policy, but test cases; run them with 'tokenguard policy test'"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,13 @@ def validate_policies(
         if isinstance(source, InputProblem) or isinstance(data, InputProblem):
             report.problems += [data] if isinstance(data, InputProblem) else []
             continue
-        is_policy = source.named or bool(_POLICY.search(decode_text(data)))
+        text = decode_text(data)
+        is_found = _has_policy(text)
         if not source.named:
-            folders[source.root] = folders.get(source.root, False) or is_policy
-        if is_policy:
+            folders[source.root] = folders.get(source.root, False) or is_found
+        if source.named and not is_found and has_cases(text):
+            report.policies.append(ValidatedPolicy(source.path, "", _ONLY_CASES, ()))
+        elif source.named or is_found:
             policy, warnings = lint_policy(data, now)
             revision, errors = (policy.revision, ()) if isinstance(policy, Policy) else ("", policy)
             report.policies.append(ValidatedPolicy(source.path, revision, errors, warnings))
@@ -74,6 +80,20 @@ def validate_policies(
         if not is_found
     )
     return report
+
+
+def _has_policy(text: str) -> bool:
+    """Return whether a document of a file is a policy or a ConfigMap with one; one that cannot be read looks like one.
+
+    A policy inside another document, such as a test case, is none.
+    """
+    if not _POLICY.search(text):
+        return False
+    results = list(read_documents("", text))
+    values = [result[1] for result in results if not isinstance(result, InputProblem)]
+    if any(is_policy(value) and not is_case(value) for value in values):
+        return True
+    return len(values) < len(results) and bool(_HEAD.search(text)) and not has_cases(text)
 
 
 def policy_problems(path: str, errors: Iterable[PolicyError]) -> list[InputProblem]:

@@ -87,9 +87,21 @@ def warnings(body: str) -> list[str]:
         ),
         pytest.param(
             EXEMPT + "until: never}]",
-            "line 3: exemptions[0]: exempts every object from every rule, for ever; add namespaces, serviceAccounts or"
-            " users, or set until to a date",
+            "line 3: exemptions[0]: exempts every object from every rule, for ever; select namespaces,"
+            " serviceAccounts or users, or set until to a date",
             id="exemption of everything",
+        ),
+        *(
+            pytest.param(
+                EXEMPT + selectors + ", until: never}]",
+                "line 3: exemptions[0]: exempts every object from every rule, for ever; select namespaces,"
+                " serviceAccounts or users, or set until to a date",
+                id=f"exemption of everything by {selectors}",
+            )
+            for selectors in (
+                'namespaces: ["*"]', 'serviceAccounts: ["*"]', 'serviceAccounts: ["*/*"]', 'users: [a, "*"]',
+                'namespaces: ["**"], users: ["*"]',
+            )
         ),
         pytest.param(
             "rules: {inject: off}\nexemptions: [" + SECOND + "until: never}]",
@@ -99,7 +111,8 @@ def warnings(body: str) -> list[str]:
         pytest.param(
             EXEMPT + "namespaces: [c*], until: 2027-01-01},\n"
             + SECOND + "namespaces: [ci], serviceAccounts: [a], until: 2026-12-01}]",
-            "line 4: exemptions[1]: has no effect: exemptions[0] matches everything that it would, as long",
+            "line 4: exemptions[1]: has no effect: exemptions[0] matches everything that this one does, and"
+            " ends no earlier",
             id="exemption behind a wider one",
         ),
     ],
@@ -112,6 +125,8 @@ def test_part_without_effect_is_warned_about(body: str, expected: str) -> None:
     "body",
     [
         pytest.param(EXEMPT + "until: 2026-11-23}]", id="exemption on its last day"),
+        pytest.param(EXEMPT + 'namespaces: ["*"], users: [a], until: never}]', id="exemption of a user"),
+        pytest.param(EXEMPT + 'serviceAccounts: ["*/a"], until: never}]', id="exemption of an account everywhere"),
         pytest.param(OVERRIDES + "{namespaces: [ab*]}, {namespaces: [a*]}]", id="narrower override first"),
         pytest.param(OVERRIDES + "{namespaces: [a], namespaceLabels: {x: y}}, {namespaces: [a]}]", id="labels first"),
         pytest.param(OVERRIDES + "{namespaces: [a]}, {namespaces: [a, b]}]", id="one name more"),

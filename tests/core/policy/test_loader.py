@@ -14,7 +14,7 @@ from webhook.core.policy import schema
 from webhook.core.policy.loader import default_policy
 from webhook.core.policy.model import Action, Mode
 from webhook.core.policy.serializer import policy_document
-from webhook.core.rules import RULES
+from webhook.core.rules import BY_NAME, RULES
 
 PAGE = "x" * 501
 ERRORS = [
@@ -56,13 +56,52 @@ ERRORS = [
         id="a key in the wrong place",
     ),
     pytest.param(
+        "overrides: [{inject: []}]",
+        [
+            (
+                'line 3: overrides[0]: unknown key "inject"; it can only be set at the top level; the keys here are'
+                " namespaces, namespaceLabels, mode, rules, tokens"
+            )
+        ],
+        id="a key of the top level in an override",
+    ),
+    pytest.param(
+        "overrides: [{contact: us}]",
+        [
+            (
+                'line 3: overrides[0]: unknown key "contact"; "messages.contact" can only be set at the top level;'
+                " the keys here are namespaces, namespaceLabels, mode, rules, tokens"
+            )
+        ],
+        id="a key of another section in an override",
+    ),
+    pytest.param(
+        "overrides: [{tokens: {mode: warn}}, {maxExpirationSeconds: 600}]",
+        [
+            'line 3: overrides[0].tokens: unknown key "mode"; did you mean "overrides[0].mode"?',
+            (
+                'line 3: overrides[1]: unknown key "maxExpirationSeconds"; did you mean'
+                ' "overrides[1].tokens.maxExpirationSeconds"?'
+            ),
+        ],
+        id="keys in the wrong place of an override",
+    ),
+    pytest.param(
+        "rules: {mode: warn}",
+        [
+            'line 3: rules: unknown rule "mode"; it can only be set at the top level; the rules here are '
+            + ", ".join(BY_NAME)
+        ],
+        id="a key of the top level in a section",
+    ),
+    pytest.param(
         "apiServerToken: {zebra: 1}",
         ['line 3: apiServerToken: unknown key "zebra"; the keys are expiration, audiences'],
         id="a key like no other",
     ),
     pytest.param(
         "mode: warn\nmode: audit",
-        ['line 4: duplicate key "mode": only the last one counts; remove the others'],
+        ['line 4: duplicate key "mode"; keep one'],
         id="a duplicate key",
     ),
     pytest.param(

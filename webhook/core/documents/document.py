@@ -34,6 +34,7 @@ class DocumentWarning(NamedTuple):
     line: int
     message: str
     path: Path = ()
+    column: int = 0
 
 
 class DocumentWarnings:
@@ -43,10 +44,10 @@ class DocumentWarnings:
         self._first: list[DocumentWarning] = []
         self._more = 0
 
-    def add(self, line: int, message: str, path: Path = ()) -> None:
+    def add(self, line: int, message: str, path: Path = (), column: int = 0) -> None:
         """Add a warning, or count it if there are many."""
         if len(self._first) < MAX_WARNINGS:
-            self._first.append(DocumentWarning(line, message, path))
+            self._first.append(DocumentWarning(line, message, path, column))
         else:
             self._more += 1
 

@@ -266,13 +266,15 @@ class _Reader:
             if _is_merge(event):
                 if has_merge and self._is_policy:
                     message = "duplicate key '<<'; merge a list instead, such as '<<: [*a, *b]'"
-                    self.warnings.add(self._line(event), message, tuple(self._path))
+                    self.warnings.add(self._line(event), message, tuple(self._path), event.start_mark.column + 1)
                 has_merge = True
                 self._merge(event, values, merged)
                 continue
             key = self._key(event)
             if key in values and key not in merged:
-                self.warnings.add(self._line(event), duplicate_key(quote(key)), tuple(self._path))
+                name = quote(key)
+                message = f"duplicate key {name}; keep one" if self._is_policy else duplicate_key(name)
+                self.warnings.add(self._line(event), message, tuple(self._path), event.start_mark.column + 1)
             self._path.append(key)
             merged.discard(key)
             values[key] = self._node(self._next(), event)

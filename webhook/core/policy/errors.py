@@ -1,6 +1,6 @@
 """The errors in a policy document."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from webhook.core.documents.document import Path, pointer_of
@@ -30,25 +30,25 @@ class ErrorCollector:
     """Collects the errors in a document.
 
     `line_of` and `column_of` return the line and the column (0: unknown) of what a JSON Pointer names, or of its
-    nearest existing parent.
+    nearest existing parent. `misplaced` returns where a key belongs that is unknown at a path; empty if nowhere.
     """
 
     line_of: Callable[[str], int]
-    key_paths: Mapping[str, str] = field(default_factory=dict)
+    misplaced: Callable[[str, Path], str] = lambda _, __: ""
     column_of: Callable[[str], int] = lambda _: 0
     _errors: list[PolicyError] = field(default_factory=list, init=False)
     _bytes: int = field(default=0, init=False)
     _omitted: int = field(default=0, init=False)
 
-    def add(self, path: Path, message: str, *, key: str | None = None, line: int | None = None) -> None:
-        """Add an error about the value at a path, or about a key of that value; `line` is its line if it is known."""
+    def add(self, path: Path, message: str, *, key: str | None = None, place: tuple[int, int] | None = None) -> None:
+        """Add an error about the value at a path, or a key of that value; `place` is line and column if known."""
         if self._bytes >= MAX_BYTES:
             self._omitted += 1
             return
-        column = 0
-        if line is None:
+        if place is None:
             pointer = pointer_of(path if key is None else (*path, key))
-            line, column = self.line_of(pointer), self.column_of(pointer)
+            place = self.line_of(pointer), self.column_of(pointer)
+        line, column = place
         error = PolicyError(_display(path), line, message, column)
         self._bytes += len(str(error).encode())
         self._errors.append(error)

@@ -157,13 +157,25 @@ def _exemptions(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
             yield path, f"applies to nothing: {_elsewhere(exemption)}"
         if off.issuperset(exemption.rules):
             yield path, f"has no effect: the action of {listing(exemption.rules)} is off in every namespace"
-        elif exemption.until is None and not _selected(exemption) and {*exemption.rules} >= policy.rules.keys():
+        elif exemption.until is None and _selects_all(exemption) and {*exemption.rules} >= policy.rules.keys():
             message = "exempts every object from every rule, for ever"
-            yield path, f"{message}; add namespaces, serviceAccounts or users, or set until to a date"
+            yield path, f"{message}; select namespaces, serviceAccounts or users, or set until to a date"
         for other in takewhile(number.__gt__, earlier.find(*_first_names(exemption))):
             if _covers(policy.exemptions[other], exemption):
-                yield path, f"has no effect: exemptions[{other}] matches everything that it would, as long"
+                yield (
+                    path,
+                    f"has no effect: exemptions[{other}] matches everything that this one does, and ends no earlier",
+                )
                 break
+
+
+def _selects_all(exemption: Exemption) -> bool:
+    """Return whether it has no selector that leaves something out."""
+    return (
+        _all_matched(exemption.namespaces.patterns, ("*",))
+        and _all_matched(exemption.users.patterns, ("*",))
+        and _all_matched(exemption.service_accounts.patterns, ("*/*",), by_name=True)
+    )
 
 
 def _selected(exemption: Exemption) -> Sequence[str]:

@@ -15,12 +15,13 @@ from webhook.core.policy.configmap import KEY
 from webhook.core.policy.errors import ErrorCollector, PolicyError
 from webhook.core.policy.lint import count_compared, ineffective, without_entries
 from webhook.core.policy.model import Policy
-from webhook.core.policy.schema import API_VERSION, KIND, PolicyDocument, key_paths
+from webhook.core.policy.schema import API_VERSION, KIND, PolicyDocument, misplaced
 from webhook.core.policy.validator import validate
 
 _MAX_DOCUMENTS = 1000
 _ENTRY = re.compile(r"(inject|overrides|exemptions)\[(\d+)\]")
 _EMPTY = f"apiVersion: {API_VERSION}\nkind: {KIND}\n".encode()
+_GROUP = API_VERSION.partition("/")[0] + "/"
 _POINTER = f"/data/{KEY}"
 
 _Documents = list[tuple[YamlDocument, Any]]
@@ -66,6 +67,14 @@ def lint_policy(
     return errors or policy, warnings.sorted()
 
 
+def is_policy(value: Any) -> bool:
+    """Return whether the value of a document is meant as a policy, or as a ConfigMap that contains one."""
+    if _kind(value) == "ConfigMap":
+        return (text := _configmap_text(value)) is not None and (KIND in text or _GROUP in text)
+    version = value.get("apiVersion") if isinstance(value, dict) else None
+    return _kind(value) == KIND or (isinstance(version, str) and version.startswith(_GROUP))
+
+
 def _find_document(data: bytes) -> "_PolicyDocument | tuple[PolicyError, ...]":
     """Return the document of the policy, or why there is not exactly one."""
     try:
@@ -107,7 +116,7 @@ def _kind(value: Any) -> Any:
 def _is_another_object(value: Any) -> bool:
     """Return whether a document is an object of another API, not a policy whose head is misspelt."""
     version = value.get("apiVersion") if isinstance(value, dict) else None
-    group = API_VERSION.partition("/")[0]
+    group = _GROUP.rstrip("/")
     return isinstance(version, str) and isinstance(_kind(value), str) and group not in version and _kind(value) != KIND
 
 
@@ -157,8 +166,9 @@ class _PolicyDocument:
 
     def build(self) -> tuple[Policy, tuple[PolicyError, ...]]:
         """Return the policy, which must not be used if there are errors, and the errors."""
-        errors = ErrorCollector(self.line_of, key_paths(), self.column_of)
-        for line, message, path in self.document.warnings:
-            errors.add(path, message, line=self.line_in_file(line))
+        errors = ErrorCollector(self.line_of, misplaced, self.column_of)
+        for line, message, path, column in self.document.warnings:
+            place = self.line_in_file(line), 0 if self.is_in_configmap else column
+            errors.add(path, message, place=place)
         policy = build(validate(self.value, PolicyDocument, errors), hashlib.sha256(self.data).hexdigest(), errors)
         return policy, errors.sorted()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from webhook.core.documents.document import Path
+from webhook.core.formatting import quote
 from webhook.core.lifetimes import MAX_EXPIRATION, MIN_EXPIRATION
 from webhook.core.policy.model import KUBELET_ROOT_DIRS, Mode
 from webhook.core.rule import Rule
@@ -14,6 +16,7 @@ from webhook.core.rules import BY_NAME, RULES
 
 API_VERSION = "tokenguard/v1"
 KIND = "TokenPolicy"
+_OVERRIDDEN = ("mode", "rules", "tokens")
 
 T = TypeVar("T")
 Maybe: TypeAlias = T | UnsetType
@@ -303,6 +306,20 @@ def json_schema() -> dict[str, Any]:
         "title": f"{API_VERSION} {KIND}",
         "$defs": schema["$defs"],
     }
+
+
+def misplaced(key: str, path: Path) -> str:
+    """Return where a key belongs that is unknown at a path, as part of an error; empty if it belongs nowhere."""
+    known = key_paths().get(key)
+    if known is None:
+        return ""
+    is_in_list = len(path) > 1 and isinstance(path[1], int)
+    if path[:1] == ("overrides",) and known.partition(".")[0] in _OVERRIDDEN:
+        known = f"overrides[{path[1]}].{known}"
+    elif known == key or is_in_list:
+        named = "it" if known == key else quote(known)
+        return f"; {named} can only be set at the top level"
+    return f"; did you mean {quote(known)}?"
 
 
 @cache

@@ -56,8 +56,12 @@ def _struct(expected: inspect.StructType, value: Any, path: Path, errors: ErrorC
         field = fields.get(key)
         if field is None:
             kind = form or "key"
-            known_path = errors.key_paths.get(key)
-            hint = f"; did you mean {quote(known_path)}?" if known_path else f"; the {kind}s are {', '.join(fields)}"
+            place = errors.misplaced(key, path)
+            hint = (
+                place
+                if place.endswith("?")
+                else f"{place}; the {kind}s {'here ' if place else ''}are {', '.join(fields)}"
+            )
             errors.add(path, f"unknown {kind} {quote(key)}{errors.suggest(key, fields) or hint}", key=key)
         elif child is not None:
             parsed = _validate(field.type, child, (*path, key), errors, "")
