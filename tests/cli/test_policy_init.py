@@ -24,16 +24,16 @@ def api():
 @pytest.fixture
 def init(api, tmp_path):
     kubeconfig = configured(tmp_path / "kubeconfig", here=f"http://127.0.0.1:{api.server_port}")
-    return lambda: CliRunner().invoke(main, ["policy", "init", "--kubeconfig", str(kubeconfig)])
+    return lambda *flags: CliRunner().invoke(main, ["policy", "init", "--kubeconfig", str(kubeconfig), *flags])
 
 
 def test_audiences_are_commented_with_their_namespaces(init) -> None:
     done = init()
     assert done.exit_code == 0
-    assert "#   minio: 1 workload in shop\n" in done.stdout
+    assert "#   minio: CronJob/nightly in shop\n" in done.stdout
     assert "\n    allowed:\n    - minio\n" in done.stdout
     assert done.stderr == (
-        "scanned 1 workload and 0 legacy Secrets; in mode enforce, the draft denies nothing that the scan saw in use\n"
+        "scanned 1 workload and 0 legacy Secrets; in mode enforce, the draft denies nothing that the scan saw running\n"
     )
 
 
@@ -63,5 +63,11 @@ def test_exempt_accounts_are_commented_with_their_permissions(api, init) -> None
     api.answers["/api/v1/secrets"] = (200, [secret, disabled])
     done = init()
     assert done.exit_code == 0, done.stderr
-    assert "#   shop/robot: no permissions\n" in done.stdout
-    assert "\n# Legacy Secrets that are not in use, and need no exemption: " in done.stdout
+    assert "#   shop/robot: no permissions (legacy-token-reference)\n" in done.stdout
+    assert "\n# Legacy Secrets in use that stay, but could not be created again: 2: shop/old, shop/old.\n" in done.stdout
+    assert "the draft denies nothing that the scan saw running; 1 account exempt\n" in done.stderr
+    exempting = init("--exempt-secrets")
+    assert exempting.exit_code == 0, exempting.stderr
+    assert "#   shop/robot: no permissions (legacy-token-reference, legacy-token-secret)\n" in exempting.stdout
+    assert "could not be created again" not in exempting.stdout
+    assert "can get\n# new tokens of the account that never expire.\n" in exempting.stdout

@@ -8,7 +8,7 @@ from tests.scan.small_cluster import VAULT, Small, live, named_secret, secret, s
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Mode, Policy
-from webhook.scan.draft_policy import audiences_in_use, denied_in_use, draft_policy
+from webhook.scan.draft_policy import audiences_in_use, denied_secrets, denied_workloads, draft_policy
 
 UNTIL = dt.date(2027, 2, 1)
 ENFORCED = "rules: {legacy-token-secret: reject}\n"
@@ -25,21 +25,25 @@ def small_cluster(pods: int = 1) -> Small:
     return small
 
 
+@pytest.mark.parametrize("exempts_secrets", [False, True])
 @pytest.mark.parametrize("pods", [1, 2, 5])
-def test_draft_denies_nothing_that_exists(pods):
+def test_draft_denies_nothing_that_runs(pods, exempts_secrets):
     small = small_cluster(pods)
-    text = write_document(draft_policy(small.scan(), UNTIL)).removeprefix("---\n")
+    text = write_document(draft_policy(small.scan(), UNTIL, exempts_secrets=exempts_secrets)).removeprefix("---\n")
     assert isinstance(read_policy(text.encode()), Policy)
     report = small.scan(text.partition("kind: TokenPolicy\n")[2])
     assert small.scan().summary.workloads.denied > 0
-    assert (report.summary.workloads.denied, report.summary.secrets.denied, report.exit_status) == (0, 0, 0)
+    assert (report.summary.workloads.denied, report.exit_status) == (0, 0)
+    assert report.summary.secrets.denied == (0 if exempts_secrets else 2)
     assert report.policy.mode is Mode.ENFORCE
 
 
 def test_draft_exempts_the_accounts_of_what_would_be_denied():
-    document = draft_policy(small_cluster().scan(), UNTIL)
+    report = small_cluster().scan()
+    document = draft_policy(report, UNTIL)
     assert "overrides" not in document
-    assert document["exemptions"] == [
+    assert [exemption["rules"] for exemption in document["exemptions"]] == [["legacy-token-reference"]] * 2
+    assert draft_policy(report, UNTIL, exempts_secrets=True)["exemptions"] == [
         {
             "rules": rules,
             "namespaces": ["shop"],
@@ -62,7 +66,7 @@ def test_draft_lets_a_namespace_that_is_mostly_denied_warn():
     for number in range(3):
         small.pod(f"fine-{number}", live())
     document = draft_policy(small.scan(), UNTIL)
-    assert document["overrides"] == [{"namespaces": ["shop"], "mode": "warn"}]
+    assert document["overrides"] == [{"namespaces": ["shop"], "rules": {"legacy-token-reference": "warn"}}]
     assert "exemptions" not in document
     assert "overrides" not in draft_policy(small.pod("fine-3", live()).scan(), UNTIL), "half of them are not most"
 
@@ -70,7 +74,7 @@ def test_draft_lets_a_namespace_that_is_mostly_denied_warn():
 def test_draft_allows_the_audiences_in_use():
     small = small_cluster(pods=2).pod("other", spec([token(audience="other")]))
     report = small.scan()
-    assert audiences_in_use(report) == {VAULT: {"shop": 2}, "other": {"shop": 1}}
+    assert titles(audiences_in_use(report)) == {VAULT: ["Pod/vault-0", "Pod/vault-1"], "other": ["Pod/other"]}
     assert draft_policy(report, UNTIL)["tokens"] == {"audiences": {"allowed": [VAULT, "other"]}}
 
 
@@ -82,21 +86,25 @@ def test_draft_of_a_clean_cluster_is_the_default_policy():
 def test_draft_allows_the_audience_of_a_template_without_pods():
     small = Small().deployment("nightly", spec([token(audience="minio")]))
     report = small.scan()
-    assert audiences_in_use(report) == {"minio": {"shop": 1}}
+    assert titles(audiences_in_use(report)) == {"minio": ["Deployment/nightly"]}
     assert draft_policy(report, UNTIL)["tokens"] == {"audiences": {"allowed": ["minio"]}}
 
 
 def test_secrets_not_in_use_get_no_exemption_and_are_not_denied():
     unused, invalid = secret("unused", account="robot"), secret("gone", account="robot", invalid_since="2026-11-01")
     small = Small(secret("old"), unused, invalid).pod("reads", spec(container=named_secret("old")))
-    draft = draft_policy(small.scan(), UNTIL)
+    draft = draft_policy(small.scan(), UNTIL, exempts_secrets=True)
     assert "robot" not in str(draft)
     report = small.scan(write_document(draft).partition("kind: TokenPolicy\n")[2])
     assert (report.summary.secrets.total, report.exit_status) == (1, 0)
 
 
 def test_what_a_draft_still_denies_in_use_is_named():
-    small = small_cluster()
-    expected = ["Deployment/web in shop", "Pod/reads-0 in shop", "Secret/old in shop", "Secret/other in shop"]
-    assert denied_in_use(small.scan()) == expected
-    assert denied_in_use(Small(secret("unused"), secret("gone", invalid_since="2026-11-01")).scan(ENFORCED)) == []
+    report = small_cluster().scan()
+    assert [workload.title for workload in denied_workloads(report)] == ["Deployment/web", "Pod/reads-0"]
+    assert [secret.name for secret in denied_secrets(report)] == ["old", "other"]
+    assert denied_secrets(Small(secret("unused"), secret("gone", invalid_since="2026-11-01")).scan(ENFORCED)) == []
+
+
+def titles(uses):
+    return {audience: [workload.title for workload in workloads] for audience, workloads in uses.items()}

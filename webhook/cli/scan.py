@@ -98,7 +98,7 @@ def command(
       tokenguard scan --simulate stricter.yaml --output html > report.html
       tokenguard scan --output policyreport --write-reports
 
-    Exit status: 0 nothing would be denied; 1 something would be denied (with --simulate: by that policy); 2 usage error
+    Exit status: 0 no workload would be denied; 1 one would be denied (with --simulate: by that policy); 2 usage error
     or failed run, or something that the outcomes depend on could not be read, whatever else was found.
     """
     if STDIN == policy == simulate:
