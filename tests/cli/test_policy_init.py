@@ -64,7 +64,7 @@ def test_exempt_accounts_are_commented_with_their_permissions(api, init) -> None
     done = init()
     assert done.exit_code == 0, done.stderr
     assert "#   shop/robot: no permissions (legacy-token-reference)\n" in done.stdout
-    assert "\n# Legacy Secrets in use that stay, but could not be created again: 2: shop/old, shop/old.\n" in done.stdout
+    assert " that stay, but could not be created again: 2: shop/old, shop/old.\n" in done.stdout
     assert "the draft denies nothing that the scan saw running; 1 account exempt\n" in done.stderr
     exempting = init("--exempt-secrets")
     assert exempting.exit_code == 0, exempting.stderr

@@ -43,7 +43,7 @@ def draft_policy(report: ScanReport, until: dt.date, *, exempts_secrets: bool = 
     In a namespace in which more than half of the workloads would be denied, and at least four, an override lets the
     rules that deny them warn. Elsewhere the account of each workload that would be denied gets an exemption, until the
     day `until`. Legacy Secrets exist whatever the policy says, so only `exempts_secrets` exempts the accounts of those
-    in use: whoever may create Secrets could then create new ones.
+    in use: anyone who may create Secrets could then create new ones.
     """
     document: dict[str, Any] = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}
     if audiences := audiences_in_use(report):
