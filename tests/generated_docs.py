@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import click
 
 from tests.documented import CHECKOUT
+from webhook.check.other_findings import EXPLANATIONS
 from webhook.cli import main
 from webhook.cli.error_messages import environment_variables
 from webhook.core.rules import RULES
@@ -54,6 +55,9 @@ def rules_page() -> str:
         subjects = ", ".join(sorted(rule.subjects))
         facts = f"- Evaluates: {subjects}\n- Default action: `{rule.default}`\n- Other actions: {also}"
         sections.append(f"## {rule.name}\n\nViolated when {rule.summary}.\n\n{facts}\n\n{rule.explanation}\n")
+    for name, (summary, explanation) in EXPLANATIONS.items():
+        head = f"Found by `tokenguard check` when {summary}. It is no rule of a policy."
+        sections.append(f"## {name}\n\n{head}\n\n{explanation}\n")
     return RULES_HEAD + "\n".join(sections)
 
 

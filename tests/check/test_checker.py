@@ -22,6 +22,7 @@ from tests.check.runs import (
     UNREADABLE_POD,
     checked,
     checked_paths,
+    joined,
     json_document,
     policy,
     text_lines,
@@ -33,6 +34,7 @@ from webhook.check.input_files import InputProblem, find
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.report import CheckReport, CheckSummary
 from webhook.core.decision import Outcome
+from webhook.formatters import check_concise, check_github, check_junit, check_sarif
 
 POD_SPEC = LONG_POD[LONG_POD.index("spec:") :].replace("\n", "\n    ")
 NO_RULES = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
@@ -322,13 +324,30 @@ def test_check_broken_manifest_fails_a_folder_other_files_do_not(tmp_path: Path)
     assert (report.exit_status, [problem.path for problem in report.problems]) == (2, [str(tmp_path / "broken.yaml")])
 
 
-@pytest.mark.parametrize("text", [KUSTOMIZATION, "apiVersion: v1\nkind: Config\n"], ids=["kustomize", "kubectl"])
+PLUGIN = "apiVersion: builtin\nkind: LabelTransformer\nmetadata: {name: labels}\n"
+TOOLS = {"kustomize": KUSTOMIZATION, "kubectl": "apiVersion: v1\nkind: Config\n", "a plugin of kustomize": PLUGIN}
+
+
+@pytest.mark.parametrize("text", TOOLS.values(), ids=TOOLS)
 def test_check_tool_files_are_skipped_even_if_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "pod.yaml").write_text(SEED_POD)
     (tmp_path / "tool.yaml").write_text(text)
     report = checked_paths(tmp_path / "pod.yaml", tmp_path / "tool.yaml")
     assert (report.exit_status, reasons(report)) == (0, {"files of kustomize and kubectl": 1})
     assert checked_paths(tmp_path / "tool.yaml").exit_status == 2
+
+
+@pytest.mark.parametrize("key", ["transformers", "generators", "validators"])
+def test_check_files_that_kustomize_runs_are_skipped(key: str, tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text(f"{KUSTOMIZATION}{key}: [plugin.yaml, function.yaml]\n")
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    (tmp_path / "plugin.yaml").write_text(PLUGIN)
+    spec = "{template: {spec: {containers: [{name: a, image: b}]}}}"
+    (tmp_path / "function.yaml").write_text(f"apiVersion: example.com/v1\nkind: SetLabels\nspec: {spec}\n")
+    report = checked_paths(tmp_path)
+    assert (report.exit_status, report.warnings) == (0, [])
+    assert reasons(report) == {"files of kustomize and kubectl": 3}
+    assert "SetLabels is a file of kustomize" in [skipped.problem.message for skipped in report.not_evaluated]
 
 
 def test_check_reports_progress() -> None:
@@ -352,6 +371,26 @@ def test_check_any_object_gives_a_report(kind: str, metadata: object, spec: obje
     assert "\n" not in "".join(text_lines(report, verbose=True))
     assert json_document(report)["summary"]["objects"] <= len(report.evaluations)
     assert not isinstance(fix.fixed_documents(report), InputProblem)
+
+
+def test_check_errors_and_warnings_are_in_the_order_of_lines(tmp_path: Path) -> None:
+    misspelt, duplicate = SEED_POD.replace("Pod", "Pdo"), f"{SEED_POD}kind: Pod\n"
+    field = SEED_POD.replace("volumes:", "vloumes:")
+    (tmp_path / "b.yaml").write_text(joined(misspelt, "a: [\n", field, duplicate, misspelt))
+    (tmp_path / "a.yaml").write_text(joined(field, duplicate, misspelt))
+    report = checked_paths(tmp_path / "b.yaml", tmp_path / "a.yaml")
+    for documents in (report.problems, report.warnings):
+        found = [(Path(each.path).name, each.line) for each in documents]
+        assert found == sorted(found, key=lambda each: (each[0] == "a.yaml", each[1]))
+        assert len({name for name, _ in found}) == 2
+
+
+def test_check_invalid_policy_has_a_colon_behind_its_path() -> None:
+    [finding] = checked(BAD_POLICY.replace("    modee: warn\n", "")).findings
+    assert finding.statement == f"{finding.path}: {finding.message}"
+    assert "denied[invalid-policy]: tokens.maxExpirationSeconds: " in "".join(text_lines(checked(BAD_POLICY)))
+    for formatter in (check_concise, check_github, check_junit, check_sarif):
+        assert "tokens.maxExpirationSeconds: " in "".join(formatter.format_report(checked(BAD_POLICY)))
 
 
 def test_check_findings_of_an_object_are_in_the_order_of_lines() -> None:

@@ -27,7 +27,7 @@ def test_missing_secrets_of_volumes_and_templates_count() -> None:
     containers = "initContainers: [{name: i, envFrom: [{secretRef: {name: c}}]}]"
     spec = f"{{template: {{spec: {{{containers}, {volumes}}}}}}}"
     report = checked(f"{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: d}}, spec: {spec}}}\n", POD)
-    assert report.missing_secrets == [("default", "a"), ("default", "b"), ("default", "c"), ("shop", "robot-token")]
+    assert [*report.missing_secrets] == [("default", "a"), ("default", "b"), ("default", "c"), ("shop", "robot-token")]
     [line] = missing(report)
     assert ": default/a, default/b, default/c, and 1 more (-v lists them);" in line
     assert "shop/robot-token" in "".join(text_lines(report, verbose=True))

@@ -11,6 +11,37 @@ WORKLOAD = "{apiGroup: example.com, kind: Runner, template: /spec/template}"
 MISSPELT = {
     "misspelt": ("apps/v1", "Deploymnet", 'API group apps has no kind "Deploymnet"', 'did you mean "Deployment"?'),
     "in lower case": ("v1", "secret", 'the core API (v1) has no kind "secret"', 'did you mean "Secret"?'),
+    "in lower case, short": ("v1", "pod", 'the core API (v1) has no kind "pod"', 'did you mean "Pod"?'),
+    "in capitals": ("apps/v1", "DEPLOYMENT", 'API group apps has no kind "DEPLOYMENT"', 'did you mean "Deployment"?'),
+    "in lower case, another group": (
+        "v1",
+        "cronjob",
+        'the core API (v1) has no kind "cronjob"',
+        'did you mean "CronJob" in API group batch?',
+    ),
+    "the core group": ("apps/v1", "Service", 'API group apps has no kind "Service"', "it is in the core API (v1)"),
+    "no version": ("core", "Thing", 'the core API has no version "core"', "write v1, or GROUP/VERSION"),
+    "an invented version": ("apps/v9", "Deployment", 'Deployment has no API version "apps/v9"', "use apps/v1"),
+    "an invented core version": ("v2", "Pod", 'Pod has no API version "v2"', "use v1"),
+    "a version without its group": ("batch", "Job", 'Job has no API version "batch"', "use batch/v1"),
+    "a version that the kind never had": (
+        "batch/v1beta1",
+        "Job",
+        'Job has no API version "batch/v1beta1"',
+        "use batch/v1",
+    ),
+    "an invented version of extensions": (
+        "extensions/v2",
+        "Deployment",
+        'Deployment has no API version "extensions/v2"',
+        "use apps/v1",
+    ),
+    "an invented version of another group": (
+        "authentication.k8s.io/v2",
+        "TokenRequest",
+        'TokenRequest has no API version "authentication.k8s.io/v2"',
+        "use authentication.k8s.io/v1",
+    ),
     "another group": ("v1", "Deployment", 'the core API (v1) has no kind "Deployment"', "it is in API group apps"),
 }
 
@@ -22,6 +53,29 @@ def test_check_kind_that_the_group_does_not_have_is_error(version: str, kind: st
     assert (problem.message, problem.line) == (f"{error}; {hint}", 6)
     assert (report.exit_status, report.warnings, report.not_evaluated) == (2, [], [])
     assert f"error: <stdin>:6: {error}; {hint}" in text_lines(report, quiet=True)
+
+
+REMOVED = {
+    "apps": ("apps/v1beta1", "Deployment", "apps/v1"),
+    "apps, not evaluated": ("apps/v1beta2", "ControllerRevision", "apps/v1"),
+    "extensions": ("extensions/v1beta1", "DaemonSet", "apps/v1"),
+    "batch": ("batch/v2alpha1", "CronJob", "batch/v1"),
+    "storage": ("storage.k8s.io/v1beta1", "CSIDriver", "storage.k8s.io/v1"),
+}
+
+
+@pytest.mark.parametrize(("version", "kind", "right"), REMOVED.values(), ids=REMOVED)
+def test_check_removed_version_is_warned_about(version: str, kind: str, right: str) -> None:
+    report = checked(f"{POD}---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\n")
+    [warning] = report.warnings
+    assert warning.message == f"no supported Kubernetes serves {kind} in {version}; use {right}"
+    assert (warning.line, report.exit_status) == (6, 0)
+
+
+def test_check_removed_version_is_evaluated() -> None:
+    spec = "{template: {spec: {volumes: [{name: a, hostPath: {path: /var/lib/kubelet}}]}}}"
+    report = checked(f"apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {{name: a}}\nspec: {spec}\n")
+    assert [finding.rule for finding in report.findings] == ["kubelet-hostpath"]
 
 
 def test_check_workload_of_unknown_kind_is_warned_about() -> None:

@@ -376,6 +376,10 @@ def test_write_file_that_is_not_utf_8_is_left_alone(tmp_path: Path) -> None:
     assert (done.exit_code, (tmp_path / "a.yaml").read_bytes()) == (2, data)
     assert "error: a.yaml: is not UTF-8, so it is not changed" in done.stderr
     assert "3600" in (tmp_path / "b.yaml").read_text()
+    (tmp_path / "b.yaml").unlink()
+    for flags in (["--fix", "--write"], ["--fix"]):
+        done = check(*flags, "a.yaml", at=tmp_path)
+        assert "1 finding can be fixed: correct the errors first\n" in done.stdout + done.stderr
 
 
 def test_diff_can_be_applied_and_writes_nothing(tmp_path: Path) -> None:
@@ -419,6 +423,22 @@ def test_stdin_filename_is_the_name_in_every_format() -> None:
         done = check("-o", output, "--stdin-filename", "charts/shop", stdin=LONG_POD)
         assert "charts/shop" in done.stdout, output
         assert "stdin" not in done.stdout, output
+
+
+def test_stdin_filename_without_stdin_is_warned_about(folder: Path) -> None:
+    warning = "warning: long.yaml: --stdin-filename has no effect without - for standard input"
+    done = check("--stdin-filename", "charts/shop", "long.yaml", at=folder)
+    assert (done.exit_code, warning in done.stdout.splitlines()) == (1, True)
+    assert "has no effect" not in check("--stdin-filename", "a", "long.yaml", "-", stdin=SEED_POD, at=folder).stdout
+
+
+@pytest.mark.parametrize("output", ["json", "sarif", "junit"])
+def test_check_without_summary_prints_notices_on_stderr(output: str) -> None:
+    done = check("-o", output, "--mode", "audit", stdin=LEGACY_POD)
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["note", "note"]
+    assert "note: if every namespace were in mode enforce: 1 allowed" in done.stderr
+    assert "note: 1 Secret is referred to but not among the manifests: default/robot-token;" in done.stderr
+    assert check("-o", output, "-q", stdin=LEGACY_POD).stderr == ""
 
 
 ANNOTATION = (

@@ -76,7 +76,7 @@ def test_policy_errors_are_shown_as_findings() -> None:
         '<stdin>:10:5: denied: ConfigMap/token-policy: invalid-policy: unknown key "modee"; did you mean "mode"?',
         (
             "<stdin>:11:5: denied: ConfigMap/token-policy: invalid-policy: "
-            "tokens.maxExpirationSeconds must be a whole number from 600 to 4294967296, not 5"
+            "tokens.maxExpirationSeconds: must be a whole number from 600 to 4294967296, not 5"
         ),
     ]
     finding = json_document(report)["findings"][0]

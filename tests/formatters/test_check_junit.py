@@ -54,6 +54,15 @@ def test_junit_finding_below_fail_on_is_output() -> None:
     assert [result.tag for result in suite[0]] == ["system-out"]
 
 
+def test_junit_case_names_secrets_that_no_file_has() -> None:
+    [[reader, _]] = suites_of(LEGACY_POD, SEED_POD)
+    [output] = reader
+    assert (output.tag, output.text) == (
+        "system-out",
+        "Secret default/robot-token is not among the manifests: whether it is a long-lived token is unknown",
+    )
+
+
 NAMES = {"markup": """'a"<&>]]>'""", "control character": r'"a\x01b"', "half a character": r'"a\ud83d"'}
 
 

@@ -98,6 +98,20 @@ def test_sarif_problem_is_a_notification_of_a_failed_run() -> None:
     assert notification["locations"][0]["physicalLocation"]["region"] == {"startLine": 2, "startColumn": 1}
 
 
+def test_sarif_notes_say_what_could_not_be_known(tmp_path: Path) -> None:
+    (tmp_path / "reader.yaml").write_text(LEGACY_POD)
+    (tmp_path / "template.yaml").write_text("{{ if .Values.a }}\na: [\n")
+    report = checked_paths(tmp_path, under=policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"))
+    (invocation,) = run_of(report)["invocations"]
+    notes = invocation["toolExecutionNotifications"]
+    assert [note["level"] for note in notes] == ["note"] * 3
+    mode, template, secret = (note["message"]["text"] for note in notes)
+    assert mode.startswith("if every namespace were in mode enforce: 1 allowed")
+    assert template.startswith("is an unrendered template")
+    assert secret.startswith("Secret default/robot-token is not among the manifests")
+    assert notes[2]["locations"][0]["physicalLocation"]["region"] == {"startLine": 1}
+
+
 def fingerprints(*texts: str) -> list[str]:
     return [result["partialFingerprints"]["tokenguard/v1"] for result in run_of(checked(*texts))["results"]]
 

@@ -1,28 +1,22 @@
 """Evaluates the manifests in files with the same function as the webhook."""
 
 import datetime as dt
-import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import BinaryIO
 
 from webhook.check.ignore_rules import IGNORE_FILE
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, is_empty, read
-from webhook.check.kustomization import FILE_NAMES, patch_files
 from webhook.check.missing_secrets import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.report import (
     EXCLUDED,
-    HELM_FILES,
-    KUSTOMIZE_PATCHES,
     NO_OBJECTS,
     NO_POD_TEMPLATE,
     OTHER_KINDS,
     OUTCOMES,
     TEMPLATES,
-    TOOL_FILES,
     CheckFinding,
     CheckReport,
     ManifestEvaluation,
@@ -31,8 +25,9 @@ from webhook.check.report import (
     PolicyInUse,
 )
 from webhook.check.source_map import SourceMap
+from webhook.check.tool_files import remove_tool_files
 from webhook.check.unknown_fields import field_warnings
-from webhook.check.unknown_kinds import kind_error, kind_warning
+from webhook.check.unknown_kinds import kind_error, kind_warning, version_error, version_warning
 from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
@@ -41,13 +36,11 @@ from webhook.core.documents.yaml_writer import write_flow
 from webhook.core.evaluate import evaluate
 from webhook.core.json_patch import Edit, Put, Remove, json_path
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
-from webhook.core.manifests import RENDERING, TOOL_KINDS, Manifest, cluster_of, read_manifests
+from webhook.core.manifests import RENDERING, Manifest, cluster_of, read_manifests
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, Policy
 
-CHART = "Chart.yaml"
-"""The file that makes a folder a Helm chart."""
 _POLICY = f"/data/{KEY}"
 _BEFORE_ANY_END = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -79,7 +72,8 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     """
     report = CheckReport(in_use or PolicyInUse(revision=policy.revision, mode=policy.mode), help=policy.help)
     files = report.files
-    _read_all(report, list(sources), stdin, step)
+    sources = list(sources)
+    _read_all(report, sources, stdin, step)
     cluster = cluster_of(
         (manifest for file in files for manifest in file.reading.manifests),
         ClusterState(own_namespace=own_namespace),
@@ -92,7 +86,8 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
         for manifest in file.reading.manifests:
             evaluator.evaluate(file, manifest, manifest.namespace or namespace)
     report.summary.files = len({evaluation.file_path for evaluation in report.evaluations if evaluation.is_evaluated})
-    report.missing_secrets += missing.names
+    report.missing_secrets |= missing.users
+    report.sort([source.path for source in sources])
     report.summary.enforced = None if evaluator.every_object_enforced else evaluator.enforced
     return report
 
@@ -114,28 +109,12 @@ def _read_all(
             _add_file(report, source, data)
         elif isinstance(data, InputProblem):
             report.problems.append(data)
-    patches = patch_files(report.files)
-    charts = {path.parent for file in report.files if (path := Path(file.source.path)).name == CHART}
-    report.not_evaluated[:] = [_with_reason(skipped, patches, charts) for skipped in report.not_evaluated]
-    report.files[:] = [_evaluated_part(report, file, is_patch=_is_in(file.source, patches)) for file in report.files]
+    remove_tool_files(report)
     is_any_evaluated = report.problems or any(file.reading.manifests for file in report.files)
     if report.not_evaluated and not is_any_evaluated:
         report.problems += _without_manifests(report)
         given = (source.path for source in sources if isinstance(source, ExcludedPath) and source.given)
         report.problems += (InputProblem(path, f"is excluded by {IGNORE_FILE}") for path in given)
-
-
-def _with_reason(skipped: NotEvaluated, patches: frozenset[str], charts: Collection[Path]) -> NotEvaluated:
-    """Return a document that is no object with the tool that reads it, if its file's name says which."""
-    path = Path(skipped.problem.path)
-    if skipped.reason != NO_OBJECTS:
-        return skipped
-    if os.path.normpath(path) in patches:
-        return replace(skipped, reason=KUSTOMIZE_PATCHES)
-    if path.name in FILE_NAMES:
-        return replace(skipped, reason=TOOL_FILES)
-    is_of_chart = path.parent in charts and (path.name == CHART or path.name.startswith("values"))
-    return replace(skipped, reason=HELM_FILES) if is_of_chart else skipped
 
 
 def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
@@ -159,26 +138,6 @@ def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
         for warning in reading.warnings
         if named or not warning.foreign
     )
-
-
-def _is_in(source: InputFile, patches: frozenset[str]) -> bool:
-    return not source.named and os.path.normpath(source.path) in patches
-
-
-def _evaluated_part(report: CheckReport, file: ParsedFile, *, is_patch: bool) -> ParsedFile:
-    """Return a file without the documents that are never sent to the API server as they are; they are reported."""
-    evaluated = []
-    for manifest in file.reading.manifests:
-        tool = TOOL_KINDS.get(manifest.group_kind)
-        if not tool and not is_patch:
-            evaluated.append(manifest)
-            continue
-        message = f"{manifest.kind} is a file of {tool}" if tool else f"{manifest.title} is a patch"
-        problem = InputProblem(file.source.path, message, manifest.line, manifest.document)
-        report.not_evaluated.append(
-            NotEvaluated(TOOL_FILES if tool else KUSTOMIZE_PATCHES, problem, name=manifest.title)
-        )
-    return replace(file, reading=replace(file.reading, manifests=tuple(evaluated)))
 
 
 def _without_manifests(report: CheckReport) -> Iterator[InputProblem]:
@@ -209,26 +168,30 @@ class _Evaluator:
     def evaluate(self, file: ParsedFile, manifest: Manifest, namespace: str) -> None:
         """Evaluate a manifest in a namespace, and add the evaluation, its findings and its place in the summary."""
         workloads = self._policy.workloads
-        request = manifest_request(manifest.group_kind, manifest.raw, namespace=namespace, workloads=workloads)
+        error = version_error(manifest)
+        kind = ("", "") if error else manifest.group_kind
+        request = manifest_request(kind, manifest.raw, namespace=namespace, workloads=workloads)
         subject, decision = request.subject, evaluate(request, self._policy, self._cluster, self._now)
         shown = "" if subject in CLUSTER_SCOPED else namespace
         evaluation = ManifestEvaluation(file.source.path, manifest, shown, subject, decision, _outcome(decision))
         report = self._report
         report.evaluations.append(evaluation)
+        if warning := version_warning(manifest):
+            report.warnings.append(evaluation.problem(warning))
         if not evaluation.is_evaluated:
-            self._add_not_evaluated(evaluation)
+            self._add_not_evaluated(evaluation, error)
             return
         for finding, counts in sorted(self._findings(evaluation, request), key=lambda each: each[0].position):
             (report.findings if counts else report.notes).append(finding)
         report.warnings += field_warnings(evaluation, request.object, self._source_of)
-        self._missing.add(request.object, namespace)
+        self._missing.add(evaluation, request.object, namespace)
         report.summary.outcomes[evaluation.outcome] += 1
         self._count_enforced(request, evaluation)
 
-    def _add_not_evaluated(self, evaluation: ManifestEvaluation) -> None:
-        """Add an object that no rule was applied to: as a problem if its kind is misspelt."""
+    def _add_not_evaluated(self, evaluation: ManifestEvaluation, error: str) -> None:
+        """Add an object that no rule was applied to: as a problem if its version or kind is misspelt."""
         manifest, is_other_kind, report = evaluation.manifest, evaluation.subject is None, self._report
-        if is_other_kind and (error := kind_error(manifest)):
+        if error := error or (kind_error(manifest) if is_other_kind else ""):
             report.problems.append(evaluation.problem(error))
             return
         report.not_evaluated.append(_not_evaluated(evaluation))

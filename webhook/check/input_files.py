@@ -93,8 +93,8 @@ def find(
     Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders, `node_modules` and linked
     folders are left out. What `exclude` (below each given folder, or the working directory) and files
     `.tokenguardignore` exclude is an `ExcludedPath`; see `webhook.check.ignore_rules` for their syntax. With
-    `excludes_named`, the paths themselves, too. `warn` gets the globs that exclude nothing. Standard input is called
-    `stdin_name`.
+    `excludes_named`, the paths themselves, too. Standard input is called `stdin_name`. `warn` gets the globs that
+    exclude nothing, and a name of standard input that is not read.
     """
     known: set[str] = set()
     unused = dict.fromkeys(exclude)
@@ -108,6 +108,8 @@ def find(
             if absolute not in known:
                 known.add(absolute)
                 yield InputFile(stdin_name, root=stdin_name, is_stdin=True) if file.path == STDIN else file
+    if stdin_name != STDIN and STDIN not in given:
+        warn(InputProblem(given[0], "--stdin-filename has no effect without - for standard input"))
     for glob in () if excludes_named else unused:
         warn(InputProblem(given[0], f"--exclude {quote(glob)} excludes nothing"))
 

@@ -1,43 +1,45 @@
-"""Which files are patches of a kustomization: parts of objects, which are complete only after `kustomize build`."""
+"""Which files a kustomization names that are no objects: patches, which are parts of objects, and its own files."""
 
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from webhook.check.report import ParsedFile
+from webhook.check.report import KUSTOMIZE_PATCHES, TOOL_FILES, ParsedFile
 from webhook.core.documents.document import DocumentError
 from webhook.core.documents.stream import decode_text, split
 from webhook.core.documents.yaml_reader import read_yaml
 
 FILE_NAMES = frozenset({"kustomization.yaml", "kustomization.yml"})
 """The names that kustomize looks for; such a file may lack apiVersion and kind."""
-_KEYS = ("patches", "patchesStrategicMerge", "patchesJson6902")
+_REASONS = {
+    **dict.fromkeys(("patches", "patchesStrategicMerge", "patchesJson6902"), KUSTOMIZE_PATCHES),
+    **dict.fromkeys(
+        ("configurations", "generators", "openapi", "replacements", "transformers", "validators"), TOOL_FILES
+    ),
+}
+"""The keys that name files, and why these are not evaluated."""
 
 
-def patch_files(files: Iterable[ParsedFile]) -> frozenset[str]:
-    """Return the normalised paths of the files that kustomizations among the files name as patches."""
-    return frozenset(
-        os.path.normpath(Path(file.source.path).parent / name)
+def named_files(files: Iterable[ParsedFile]) -> dict[str, str]:
+    """Return why files that kustomizations among the files name are not evaluated, by their normalised paths."""
+    return {
+        os.path.normpath(Path(file.source.path).parent / name): reason
         for file in files
         if Path(file.source.path).name in FILE_NAMES
-        for name in _patches(file.data)
-    )
+        for name, reason in _names(file.data)
+    }
 
 
-def _patches(data: bytes) -> Iterator[str]:
+def _names(data: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the names in a kustomization, each with the reason."""
     for piece in split(decode_text(data)):
         try:
             _, value = read_yaml(piece.text, piece.first_line, 1)
         except DocumentError:
             continue
-        yield from _names(value if isinstance(value, dict) else {})
-
-
-def _names(kustomization: dict[str, Any]) -> Iterator[str]:
-    for key in _KEYS:
-        patches = kustomization.get(key)
-        for patch in patches if isinstance(patches, list) else ():
-            name = patch.get("path") if isinstance(patch, dict) else patch
-            if isinstance(name, str) and "\n" not in name:  # else it is the patch itself
-                yield name
+        for key, reason in _REASONS.items():
+            entries = value.get(key) if isinstance(value, dict) else None
+            for entry in entries if isinstance(entries, list) else [entries]:
+                name = entry.get("path") if isinstance(entry, dict) else entry
+                if isinstance(name, str) and "\n" not in name:  # else it is the content itself
+                    yield name, reason

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 
-from webhook.check.report import ParsedFile
+from webhook.check.report import ManifestEvaluation, NamespacedName, ParsedFile
 from webhook.core.cluster_state import ClusterState
 from webhook.core.k8s_types import AnyWorkload, Pod
 from webhook.core.pod_context import all_containers
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules.legacy_token_reference import RULE
 from webhook.core.secret_refs import container_secrets, volume_secrets
-
-NamespacedName = tuple[str, str]
 
 
 class MissingSecrets:
@@ -27,22 +25,23 @@ class MissingSecrets:
             if manifest.group_kind == ("", "Secret")
         }
         self._known |= {(within, name) for within, names in cluster.legacy_tokens.items() for name in names}
-        self._missing: dict[NamespacedName, None] = {}
+        self._missing: dict[NamespacedName, list[ManifestEvaluation]] = {}
 
     @property
-    def names(self) -> list[NamespacedName]:
-        """The namespaces and names, sorted."""
-        return sorted(self._missing)
+    def users(self) -> dict[NamespacedName, list[ManifestEvaluation]]:
+        """The objects that use each of them, sorted by namespace and name."""
+        return dict(sorted(self._missing.items()))
 
-    def add(self, obj: object, namespace: str) -> None:
+    def add(self, evaluation: ManifestEvaluation, obj: object, namespace: str) -> None:
         """Add those that an object's pods use, unless the rule about legacy Secrets is off in the namespace."""
         pod = obj.template if isinstance(obj, AnyWorkload) else obj
         if not isinstance(pod, Pod):
             return
         within = self._policy.in_namespace(namespace, self._cluster.namespace_labels(namespace))
         if within.rules[RULE.name] is not Action.OFF:
-            names = ((namespace, name) for name in _used_secrets(pod) if name)
-            self._missing |= dict.fromkeys(name for name in names if name not in self._known)
+            names = dict.fromkeys((namespace, name) for name in _used_secrets(pod) if name)
+            for name in names.keys() - self._known:
+                self._missing.setdefault(name, []).append(evaluation)
 
 
 def _used_secrets(pod: Pod) -> Iterator[str]:

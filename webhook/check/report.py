@@ -1,11 +1,12 @@
 """What `check` finds, as values: every output format is made from these."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from webhook.check.input_files import InputFile, InputProblem, displayed
 from webhook.check.source_map import Excerpt
-from webhook.core.decision import Coverage, Decision, Outcome
+from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Outcome
 from webhook.core.kinds import Subject
 from webhook.core.manifests import Manifest, Reading
 from webhook.core.policy.model import Action, Mode
@@ -23,6 +24,7 @@ EXCLUDED = "excluded files and folders"
 OUTCOMES = {Action.REJECT: Outcome.DENIED, Action.PATCH: Outcome.PATCHED, Action.WARN: Outcome.WARNED}
 """The outcome of a finding that counts, the strongest first."""
 DEFAULT_ORIGIN = "built-in defaults"
+NamespacedName = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,15 @@ class CheckFinding:
         return self.line, self.excerpt.column if self.excerpt else 0
 
     @property
+    def statement(self) -> str:
+        """Where in the object something is wrong, and what."""
+        colon = ":" if self.path and self.rule == INVALID_POLICY else ""  # the message is a sentence of its own
+        return f"{self.path}{colon} {self.message}".strip()
+
+    @property
     def detail(self) -> str:
-        """What is wrong, and what to do."""
-        return "; ".join(filter(None, (self.message, self.advice)))
+        """Where something is wrong, what, and what to do."""
+        return "; ".join(filter(None, (self.statement, self.advice)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +162,9 @@ class CheckReport:
     about what the author wrote, and exempt ones. `problems` are files and documents that could not be read, and objects
     whose kind is misspelt, `not_evaluated` objects and documents that no rule was applied to. `warnings` are about
     documents that kubectl may read differently than their author expects; they don't affect the exit status.
-    `missing_secrets` are the namespaces and names of Secrets that pods use and no file has. `fail_on` is the weakest
-    action of a finding that does. `help` is where the policy's `messages` send authors. `fixed` is the number of
-    findings that were repaired before this run, and `fix_hint` how to repair others.
+    `missing_secrets` are the Secrets that no file has, each with the objects whose pods use it. `fail_on` is the
+    weakest action of a finding that does. `help` is where the policy's `messages` send authors. `fixed` is the number
+    of findings that were repaired before this run, and `fix_hint` how to repair others.
     """
 
     policy: PolicyInUse = field(default_factory=PolicyInUse)
@@ -167,7 +175,7 @@ class CheckReport:
     problems: list[InputProblem] = field(default_factory=list)
     not_evaluated: list[NotEvaluated] = field(default_factory=list)
     warnings: list[InputProblem] = field(default_factory=list)
-    missing_secrets: list[tuple[str, str]] = field(default_factory=list)
+    missing_secrets: dict[NamespacedName, list[ManifestEvaluation]] = field(default_factory=dict)
     summary: CheckSummary = field(default_factory=CheckSummary)
     fail_on: Action = Action.WARN
     fixed: int = 0
@@ -183,6 +191,17 @@ class CheckReport:
     def fixable(self) -> int:
         """The number of findings that a patch repairs."""
         return sum(finding.action is Action.PATCH for finding in self.findings)
+
+    def sort(self, paths: Iterable[str]) -> None:
+        """Sort what is about documents by file, in the order of `paths`, and by line."""
+        order = {path: number for number, path in enumerate(paths)}
+
+        def position(problem: InputProblem) -> tuple[int, int, int]:
+            return order.get(problem.path, len(order)), problem.line or 0, problem.column or 0
+
+        self.problems.sort(key=position)
+        self.warnings.sort(key=position)
+        self.not_evaluated.sort(key=lambda skipped: position(skipped.problem))
 
     def fails(self, finding: CheckFinding) -> bool:
         """Return whether a finding makes the run fail."""

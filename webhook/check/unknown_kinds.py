@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from webhook.core.custom_workloads import WELL_KNOWN
 from webhook.core.formatting import did_you_mean, quote
 from webhook.core.json_patch import escape
 from webhook.core.kinds import KINDS
@@ -30,7 +29,45 @@ _KNOWN: Mapping[str, frozenset[str]] = {
     "batch": frozenset({"CronJob", "Job"}),
 }  # fmt: skip
 """The kinds of the API groups that Kubernetes' own workloads are in."""
+_APPS = frozenset({"DaemonSet", "Deployment", "ReplicaSet"})
+_REMOVED: Mapping[str, frozenset[str]] = {
+    "apps/v1beta1": frozenset({"ControllerRevision", "Deployment", "StatefulSet"}),
+    "apps/v1beta2": _KNOWN["apps"],
+    "batch/v1beta1": frozenset({"CronJob"}),
+    "batch/v2alpha1": frozenset({"CronJob"}),
+    "extensions/v1beta1": _APPS,
+    "storage.k8s.io/v1beta1": frozenset({"CSIDriver"}),
+}
+"""Versions that no supported Kubernetes serves any more, and the kinds that they had."""
 _MAX_DEPTH = 8
+
+
+def version_error(manifest: Manifest) -> str:
+    """Return that Kubernetes never had the API version of a manifest whose kind it has; empty if it did."""
+    version, kind = manifest.api_version, manifest.kind
+    right = _right_version(manifest)
+    if version == right or kind in _REMOVED.get(version, ()):
+        return ""
+    return f"{kind} has no API version {quote(version)}; use {right}" if right else ""
+
+
+def version_warning(manifest: Manifest) -> str:
+    """Return that the API version of a manifest has been removed; empty if it has not."""
+    version = manifest.api_version
+    if manifest.kind not in _REMOVED.get(version, ()):
+        return ""
+    return f"no supported Kubernetes serves {manifest.kind} in {version}; use {_right_version(manifest)}"
+
+
+def _right_version(manifest: Manifest) -> str:
+    """Return the API version that Kubernetes serves of a manifest's kind; empty if it is not known."""
+    group, kind = manifest.group_kind
+    is_moved = group == "extensions" and kind in _APPS
+    if is_moved or (manifest.api_version != "v1" and not group and kind not in _KNOWN[""]):
+        group = next((name for name, known in KINDS if known == kind), group)  # in extensions, or without its group
+    if kind not in _KNOWN.get(group, ()) and (group, kind) not in KINDS:
+        return ""
+    return f"{group}/v1" if group else "v1"
 
 
 def kind_error(manifest: Manifest) -> str:
@@ -38,10 +75,25 @@ def kind_error(manifest: Manifest) -> str:
     group, kind = manifest.group_kind
     if group not in _KNOWN or kind in _KNOWN[group]:
         return ""
-    others = [name for name, known in [*KINDS, *WELL_KNOWN] if known == kind and name in _KNOWN]
-    hint = f"; it is in API group {others[0]}" if others and others[0] else did_you_mean(kind, sorted(_KNOWN[group]))
-    named = f"API group {group}" if group else "the core API (v1)"
-    return f"{named} has no kind {quote(kind)}{hint}"
+    if not group and manifest.api_version != "v1":
+        return f"the core API has no version {quote(manifest.api_version)}; write v1, or GROUP/VERSION"
+    hint = _in_other_group(group, kind) or did_you_mean(kind, sorted(_KNOWN[group]))
+    return f"{_group_title(group)} has no kind {quote(kind)}{hint}"
+
+
+def _in_other_group(group: str, kind: str) -> str:
+    """Return where a kind is, whatever its capitals; empty if in no other API group."""
+    known = [*KINDS, *((name, each) for name, kinds in _KNOWN.items() for each in kinds)]
+    same = [(name, each) for name, each in known if each.lower() == kind.lower()]
+    if not same or any(name == group for name, _ in same):
+        return ""
+    other, right = same[0]
+    within = _group_title(other)
+    return f"; it is in {within}" if right == kind else f"; did you mean {quote(right)} in {within}?"
+
+
+def _group_title(group: str) -> str:
+    return f"API group {group}" if group else "the core API (v1)"
 
 
 def kind_warning(manifest: Manifest) -> str:

@@ -18,10 +18,12 @@ from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
 from webhook.formatters import check_concise, check_github, check_json, check_junit, check_sarif, check_text
 from webhook.formatters.check_lines import problem_line
+from webhook.formatters.check_summary import notices
 from webhook.formatters.formatter import LINE_FORMATS, WITH_PROBLEMS, FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress
 
 MAX_FINDINGS = 50
+_CORRECT_FIRST = "correct the errors first"
 FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
     "text": check_text.format_report,
     "concise": check_concise.format_report,
@@ -137,11 +139,14 @@ def command(
         is_written = _write(report, quiet=quiet)
         fixable, report = report.fixable, evaluate()
         report.fixed = fixable - report.fixable
+        report.fix_hint = hint if is_written else _CORRECT_FIRST
         print_report(FORMATTERS, output, report, shown)
         _print_problems(report, output, quiet=quiet)
         return report.exit_status if is_written else 2
     documents = fixed_documents(report) if fix else None
-    if isinstance(documents, FixedDocuments):
+    if isinstance(documents, InputProblem):
+        report.fix_hint = _CORRECT_FIRST
+    elif documents:
         for document in documents.pieces:
             click.echo(document.encode(), nl=False)
     print_report(FORMATTERS, output, report, shown, err=fix)
@@ -177,12 +182,14 @@ def _fix_hint(paths: tuple[str, ...], *, fix: bool, diff: bool) -> str:
 
 
 def _print_problems(report: CheckReport, output: str, *, quiet: bool) -> None:
-    """Print to stderr what could not be read and the warnings, unless the output already has them there."""
+    """Print to stderr what could not be read, the warnings and notices, unless the output has them for people."""
     if output in WITH_PROBLEMS:
         return
     _print_lines(report.problems)
     if not quiet:
         _print_lines(report.warnings, "warning")
+        for line in notices(report):
+            click.echo(f"note: {line}", err=True)
 
 
 def _print_lines(problems: Iterable[InputProblem], word: str = "error") -> None:

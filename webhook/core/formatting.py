@@ -66,7 +66,8 @@ _hints: BoundedCache[tuple[str, tuple[str, ...]], str] = BoundedCache(HINTS_BYTE
 
 
 def _nearest(wrong: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.7)
+    same = [word for word in known if word.lower() == wrong.lower()]
+    close = same or difflib.get_close_matches(wrong, known, n=1, cutoff=0.7)
     return f"; did you mean {quote(close[0])}?" if close else ""
 
 

@@ -20,7 +20,9 @@ from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, 
 
 RENDERING = "helm template CHART | tokenguard check -"
 """How to check a template: by what it renders to."""
-TOOL_KINDS: Mapping[tuple[str, str], str] = {
+_BUILTIN_PLUGIN = "builtin"
+"""The API version of kustomize's own transformers, generators and validators."""
+_TOOL_KINDS: Mapping[tuple[str, str], str] = {
     ("", "Config"): "kubectl",
     ("kustomize.config.k8s.io", "Component"): "kustomize",
     ("kustomize.config.k8s.io", "Kustomization"): "kustomize",
@@ -43,13 +45,13 @@ _HELM_SOURCE = re.compile(r"(?:---[^\n]*)?\n?# Source: ([^\n]+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One object: its API group and kind, its namespace if it names one, and its name (or generateName).
+    """One object: its API version and kind, its namespace if it names one, and its name (or generateName).
 
     `raw` is the object as JSON, for `webhook.core.admission_request.manifest_request`; it may contain Secret data, so
     it is never shown. `source` is its document, and `pointer` (RFC 6901) its place there: empty but for a List.
     """
 
-    group: str
+    api_version: str
     kind: str
     namespace: str
     name: str
@@ -58,9 +60,19 @@ class Manifest:
     pointer: str = ""
 
     @property
+    def group(self) -> str:
+        """Its API group, empty for the core API."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
     def group_kind(self) -> tuple[str, str]:
         """API group and kind, as `manifest_request` takes them."""
         return self.group, self.kind
+
+    @property
+    def tool(self) -> str:
+        """The tool that reads it and never sends it to the API server; empty for an object."""
+        return "kustomize" if self.api_version == _BUILTIN_PLUGIN else _TOOL_KINDS.get(self.group_kind, "")
 
     @property
     def title(self) -> str:
@@ -201,8 +213,7 @@ def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) 
         reason = "it nests too deep, or has too large a number or half a character"
         yield problem(f"{kind} cannot be written as JSON: {reason}")
         return
-    group = version.rpartition("/")[0]
-    yield Manifest(group, kind, _text(metadata.get("namespace")), name, raw, document, pointer)
+    yield Manifest(version, kind, _text(metadata.get("namespace")), name, raw, document, pointer)
 
 
 def _typed(item: Any, version: str, kind: str) -> Any:

@@ -37,8 +37,7 @@ def _finding(finding: CheckFinding) -> Annotation:
     if excerpt:
         properties |= {"col": excerpt.column, "endColumn": excerpt.end_column}
     properties["title"] = f"{finding_word(finding)}: {finding.rule}"
-    path = f"{finding.path} " if finding.path else ""
-    message = f"{evaluation.title}: {path}{finding.detail}"
+    message = f"{evaluation.title}: {finding.detail}"
     return annotation(
         _KINDS.get(finding.action, _NOTICE), evaluation.file_path, properties, message.replace("\n", "\\n")
     )

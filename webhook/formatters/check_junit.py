@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from webhook.check.report import OUTCOMES, CheckFinding, CheckReport
 from webhook.core.formatting import counted
-from webhook.formatters.check_lines import finding_line
+from webhook.formatters.check_lines import finding_line, missing_secret_line
 from webhook.formatters.check_summary import policy_line
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.junit import Case, Result, junit, problem_name
@@ -20,9 +20,14 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     findings: dict[int, list[CheckFinding]] = {}
     for finding in report.shown_findings(verbose=options.verbose):
         findings.setdefault(id(finding.evaluation), []).append(finding)
+    missing: dict[int, list[str]] = {}
+    for secret, users in report.missing_secrets.items():
+        for user in users:
+            missing.setdefault(id(user), []).append(missing_secret_line(secret))
     for evaluation in report.evaluations:
         if evaluation.is_evaluated:
-            results = tuple(_results(report, findings.get(id(evaluation), [])))
+            key = id(evaluation)
+            results = tuple(_results(report, findings.get(key, []), missing.get(key, [])))
             suites.setdefault(evaluation.file, []).append(Case(evaluation.full_title, results))
     for document in report.not_evaluated:
         skipped = Result("skipped", f"{document.reason}: {document.problem.message}")
@@ -31,12 +36,11 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     yield from junit(f"tokenguard, {policy_line(report.policy)}", suites.items())
 
 
-def _results(report: CheckReport, findings: list[CheckFinding]) -> Iterator[Result]:
+def _results(report: CheckReport, findings: list[CheckFinding], notes: list[str]) -> Iterator[Result]:
     failing = sorted(filter(report.fails, findings), key=lambda finding: [*OUTCOMES].index(finding.action))
-    others = [finding for finding in findings if not report.fails(finding)]
+    others = [*(finding_line(finding) for finding in findings if not report.fails(finding)), *notes]
     if failing:
-        first = f"{failing[0].path} {failing[0].message}".strip()
         more = f" (and {counted(len(failing) - 1, 'more finding')})" if len(failing) > 1 else ""
-        yield Result("failure", f"{first}{more}", tuple(map(finding_line, failing)), failing[0].rule)
+        yield Result("failure", f"{failing[0].statement}{more}", tuple(map(finding_line, failing)), failing[0].rule)
     if others:
-        yield Result("system-out", "", tuple(map(finding_line, others)))
+        yield Result("system-out", "", tuple(others))

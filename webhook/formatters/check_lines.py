@@ -3,7 +3,7 @@
 import click
 
 from webhook.check.input_files import InputProblem
-from webhook.check.report import OUTCOMES, CheckFinding
+from webhook.check.report import OUTCOMES, CheckFinding, NamespacedName
 from webhook.core.decision import Outcome
 from webhook.core.formatting import plain
 
@@ -32,9 +32,14 @@ def _file_line(problem: InputProblem) -> str:
 def finding_line(finding: CheckFinding, *, colour: bool = False) -> str:
     """Return the line about a finding."""
     evaluation = finding.evaluation
-    message = plain(f"{finding.path} {finding.detail}".strip())
+    message = plain(finding.detail)
     word = styled(finding_word(finding), colour=colour)
     return f"{location(finding)}: {word}: {plain(evaluation.title)}: {finding.rule}: {message}"
+
+
+def missing_secret_line(name: NamespacedName) -> str:
+    """Return the line about a Secret that pods use and no file has."""
+    return f"Secret {plain('/'.join(name))} is not among the manifests: whether it is a long-lived token is unknown"
 
 
 def location(finding: CheckFinding) -> str:

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from webhook.check.input_files import InputProblem, uri
 from webhook.check.other_findings import EXPLANATIONS, UNREADABLE_OBJECT
-from webhook.check.report import CheckFinding, CheckReport
+from webhook.check.report import TEMPLATES, CheckFinding, CheckReport
 from webhook.core.decision import INVALID_POLICY
 from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
-from webhook.formatters.check_summary import policy_line
+from webhook.formatters.check_lines import missing_secret_line
+from webhook.formatters.check_summary import enforce_lines, policy_line
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -84,6 +85,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
                 "toolExecutionNotifications": [
                     *(_notification(problem, "error") for problem in report.problems),
                     *(_notification(warning, "warning") for warning in report.warnings),
+                    *_notes(report),
                 ],
             }
         ],
@@ -126,7 +128,6 @@ def _descriptor(name: str, summary: str, explanation: str, default: Action) -> d
 
 
 def _result(finding: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
-    path = f"{finding.path} " if finding.path else ""
     title = finding.evaluation.title
     columns = {}
     if finding.excerpt:
@@ -135,11 +136,11 @@ def _result(finding: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
         "ruleId": finding.rule,
         "ruleIndex": _INDEX[finding.rule],
         "level": _LEVELS[finding.action],
-        "message": {"text": f"{title}: {path}{finding.detail}"},
+        "message": {"text": f"{title}: {finding.detail}"},
         "locations": [
             {
                 "physicalLocation": _physical(finding.evaluation.file_path, finding.line, columns),
-                "logicalLocations": [{"fullyQualifiedName": f"{title} {path}".rstrip(), "kind": "member"}],
+                "logicalLocations": [{"fullyQualifiedName": f"{title} {finding.path}".rstrip(), "kind": "member"}],
             }
         ],
         "partialFingerprints": {"tokenguard/v1": _fingerprint(finding, seen)},
@@ -153,6 +154,16 @@ def _notification(problem: InputProblem, level: str) -> dict[str, Any]:
         "message": {"text": problem.message},
         "locations": [{"physicalLocation": _physical(problem.path, problem.line, columns)}],
     }
+
+
+def _notes(report: CheckReport) -> Iterator[dict[str, Any]]:
+    """Yield what the findings alone do not show: mode, templates, and Secrets that no file has."""
+    yield from ({"level": "note", "message": {"text": line}} for line in enforce_lines(report))
+    templates = (skipped.problem for skipped in report.not_evaluated if skipped.reason == TEMPLATES)
+    yield from (_notification(problem, "note") for problem in templates)
+    for name, users in report.missing_secrets.items():
+        places = [{"physicalLocation": _physical(user.file_path, user.manifest.line, {})} for user in users]
+        yield {"level": "note", "message": {"text": missing_secret_line(name)}, "locations": places}
 
 
 def _physical(path: str, line: int | None, columns: dict[str, int]) -> dict[str, Any]:

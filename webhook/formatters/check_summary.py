@@ -62,10 +62,9 @@ def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
         yield plain(report.help)
     evaluated = f"{counted(summary.objects, 'object')} in {counted(summary.files, 'file')} evaluated"
     yield f"{evaluated}: {_all(summary.outcomes)}"
-    if summary.enforced is not None:
-        yield _under_enforce(report.policy, summary.enforced)
+    yield from enforce_lines(report)
     yield from _not_evaluated(report.by_reason(), verbose=options.verbose)
-    yield from _missing_secrets(report.missing_secrets, verbose=options.verbose)
+    yield from _missing_secrets(report, verbose=options.verbose)
     if report.problems:
         yield f"could not be evaluated: {len(report.problems)}"
         if report.findings:  # the errors are far above
@@ -81,10 +80,22 @@ def _outcomes(counts: Counter[Outcome], *, colour: bool) -> str:
     return ", ".join(styled(outcome, f"{count} {outcome}", colour=colour) for outcome, count in counts.items() if count)
 
 
-def _under_enforce(policy: PolicyInUse, enforced: Counter[Outcome]) -> str:
+def notices(report: CheckReport) -> Iterator[str]:
+    """Yield what a reader of the findings alone would not know, for formats that have no summary."""
+    yield from enforce_lines(report)
+    if templates := report.by_reason().get(TEMPLATES):
+        yield f"{len(templates)} {_phrase(TEMPLATES, len(templates))}{_details(TEMPLATES, templates)}"
+    yield from _missing_secrets(report, verbose=False)
+
+
+def enforce_lines(report: CheckReport) -> Iterator[str]:
+    """Yield the line about the outcomes under mode enforce, if that is not the mode everywhere."""
+    policy, enforced = report.policy, report.summary.enforced
+    if enforced is None:
+        return
     mode = "" if policy.mode is Mode.ENFORCE else f" (the policy's mode is {policy.mode})"
     counts = ", ".join(f"{count} {outcome}" for outcome in reversed(Outcome) if (count := enforced[outcome]))
-    return f"if every namespace were in mode enforce: {counts}{mode}; for details, add --mode enforce"
+    yield f"if every namespace were in mode enforce: {counts}{mode}; for details, add --mode enforce"
 
 
 def policy_line(policy: PolicyInUse) -> str:
@@ -96,7 +107,8 @@ def policy_line(policy: PolicyInUse) -> str:
     return f"policy: {plain(policy.origin)} ({revision}{mode})"
 
 
-def _missing_secrets(names: list[tuple[str, str]], *, verbose: bool) -> Iterator[str]:
+def _missing_secrets(report: CheckReport, *, verbose: bool) -> Iterator[str]:
+    names = [*report.missing_secrets]
     if not names:
         return
     shown = [plain("/".join(name)[:_MAX_LENGTH]) for name in names[: None if verbose else _MAX_SECRETS]]

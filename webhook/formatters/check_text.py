@@ -74,7 +74,7 @@ def _name(evaluation: ManifestEvaluation) -> str:
 def _finding(finding: CheckFinding, options: FormatOptions) -> Iterator[str]:
     """Yield a finding: what is wrong, where, and what is done about it."""
     word = finding_word(finding)
-    message = plain(f"{finding.path} {finding.message}".strip())
+    message = plain(finding.statement)
     lines = _wrapped(f"{word}[{finding.rule}]: {message}", options, "    ", 6)
     head = f"{word}[{finding.rule}]"
     yield lines[0].replace(head, styled(word, head, colour=options.colour), 1)
