@@ -1,6 +1,7 @@
 """The `scan` command: its options, which cluster it looks at, and how it fails. What it finds is in `tests/scan`."""
 
 import json
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -45,9 +46,9 @@ def policy(tmp_path):
     return write
 
 
-def run(*flags, charset="utf-8", **environment):
+def run(*flags, charset="utf-8", given=None, **environment):
     unset = dict.fromkeys(("KUBECONFIG", "TOKENGUARD_KUBECONFIG", "KUBERNETES_SERVICE_HOST"))
-    return CliRunner(charset).invoke(main, ["scan", *map(str, flags)], env=unset | environment)
+    return CliRunner(charset).invoke(main, ["scan", *map(str, flags)], given, unset | environment)
 
 
 def test_scan_without_policy_uses_the_default_one(kubeconfig, url) -> None:
@@ -56,6 +57,29 @@ def test_scan_without_policy_uses_the_default_one(kubeconfig, url) -> None:
     assert f"cluster    {url}, " in done.stdout
     assert ", enforce: default policy (no tokenguard/token-policy)\n" in done.stdout
     assert "warn: kubelet-hostpath: spec.volumes[0].hostPath" in done.stdout
+
+
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+INSTALLED = {"metadata": {"name": "tokenguard", "creationTimestamp": "2026-01-01T00:00:00Z"}, "webhooks": []}
+NOT_COMPARED = "none, as there is no tokenguard/token-policy: compared with a cluster in which nothing is evaluated\n"
+
+
+@pytest.mark.parametrize("case", [
+    pytest.param(([], [], NOT_COMPARED, "1 newly denied"), id="nothing is evaluated"),
+    pytest.param(([INSTALLED], [], "enforce: default policy (no ", "no change"), id="a webhook"),
+    pytest.param(([], ["--mode", "enforce"], "enforce: --mode enforce, default policy (no ", "no change"), id="a mode"),
+    pytest.param(([], ["--policy", "-"], "enforce: -\n", "no change"), id="a policy"),
+])  # fmt: skip
+def test_simulate_without_policy_compares_with_no_evaluation(api, kubeconfig, tmp_path, case) -> None:
+    webhooks, flags, base, change = case
+    (tmp_path / "policy.yaml").write_text(HEAD)
+    reading = {"name": "a", "env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "old", "key": "token"}}}]}
+    api.answers["/api/v1/pods"] = (200, [{**POD, "spec": {"containers": [reading]}}])
+    api.answers["/api/v1/secrets"] = (200, [{"metadata": {"name": "old", "namespace": "shop"}}])
+    api.answers[WEBHOOKS] = (200, webhooks)
+    done = run("--kubeconfig", kubeconfig, "--simulate", tmp_path / "policy.yaml", *flags, given=HEAD)
+    assert f"policy     {base}" in re.sub(r"\b[0-9a-f]{12}, ", "", done.stdout)
+    assert f"\nworkloads  {change}\n" in done.stdout
 
 
 def test_scan_uses_the_clusters_policy_unless_given_another(api, kubeconfig, policy) -> None:

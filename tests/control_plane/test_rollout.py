@@ -147,7 +147,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     put_policy(rollout.plane, f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
     assert rollout.create("exempted", "jenkins").returncode == 0
     [simulated] = rollout.run(5).values()
-    assert "ReplicaSet/jenkins-1 (1 pod): newly allowed (currently warned)" in simulated.stdout
+    assert "ReplicaSet/jenkins-1 (1 pod): newly allowed (before: warned)" in simulated.stdout
     assert "for jenkins in team-a: in use, matches 1; until 2027-03-31; reason: Jenkins" in simulated.stdout
 
     # 6: enforced there: the exempt one passes, the others don't, and their owner gets an Event

@@ -122,6 +122,9 @@ def test_text_says_what_the_overrides_in_other_modes_would_deny() -> None:
     report = small.scan(overrides)
     assert line in text(report)
     assert line in "".join(page.format_report(report))
+    simulated = small.scan("", overrides)
+    assert f"{line} scan with --policy new.yaml --mode enforce\n" in text(simulated)
+    assert "".join(page.format_report(simulated)).count(line) == len(["policies", "headline"])
 
 
 def test_text_says_that_no_finding_is_of_the_selected_rule() -> None:
@@ -190,10 +193,11 @@ findings by rule                reject         patch          warn         audit
 tokens in pods           never expires        1 year   over 1 hour  up to 1 hour
   now                                2             2             0             0
   if recreated                       0             0             0             1
+  pods that would be denied (2) have no tokens if recreated
 legacy     3 Secrets: 2 in use, 0 invalid, 1 safe to delete
-           in use: 2 referenced, 1 used; use recorded since 2026-02-01
+           in use: 2 referenced, 1 used in 30 days; use recorded since 2026-02-01
 accounts   2 with API tokens: 2 no permissions
-exemptions 4: 1 in use, 1 unused, 1 expired, 1 unknown, 1 expiring soon
+exemptions 4: 1 in use, 1 unused, 1 expired, 1 unknown, 1 expiring soon; exempt: 2 legacy Secrets
 
 workloads: denied if recreated
   Deployment/web in shop (2 pods), account default: no permissions; token of app: no permissions
@@ -226,9 +230,10 @@ ServiceAccounts with API tokens
   no permissions: 2 ServiceAccounts (app in shop, default in shop): API token mounted in Deployment/web, Pod/bare \
 (2 pods); 3 legacy Secrets; set automountServiceAccountToken: false
 
-safe to delete: deleting the Secret revokes its token; 'tokenguard legacy disable' does so reversibly. Enforce \
-legacy-token-secret; otherwise anyone who has a copy of the token can make it valid again, with a new Secret of the \
-same name; see 'tokenguard rules legacy-token-secret'
+safe to delete: first disable these Secrets with 'tokenguard legacy disable', which can be undone: a client that runs \
+less often may still need one. Then delete them, which revokes their tokens. Enforce legacy-token-secret; otherwise \
+anyone who has a copy of the token can make it valid again, with a new Secret of the same name; see 'tokenguard rules \
+legacy-token-secret'
 
 next step: 'tokenguard migrate' writes a checklist for each namespace, and a patch for each workload that refers to \
 a legacy Secret; 'tokenguard rules legacy-token-reference' has an example of the projected token
@@ -256,13 +261,45 @@ def test_summary_shows_finished_pods_and_unread_templates(small_cluster) -> None
     report = small_cluster.scan()
     summary = text(report).partition("\n\n")[0]
     assert "\nscanned    1 namespace, 3 pods of 2 workloads; 1 finished\n" in summary
-    assert "3 in use, 0 invalid, 0 safe to delete\n           in use: 2 referenced, 1 used; " in summary
+    assert "3 in use, 0 invalid, 0 safe to delete\n           in use: 2 referenced, 1 used in 30 days; " in summary
     assert "\n           some workloads that may refer to them could not be read (see the end)\n" in summary
     found = "".join(page.format_report(report))
     assert (
         "Some workloads that may refer to a Secret could not be read, so only Secrets that are marked invalid" in found
     )
     assert "3 pods of 2 workloads; 1 finished" in found
+
+
+def test_summary_says_what_is_never_evaluated() -> None:
+    small = Small(secret("old")).pod("a", live()).pod("b", live())
+    small.snapshot.own_namespace = "shop"
+    line = (
+        "not evaluated, as namespace shop is excluded, except for its Secrets, TokenRequests and policies: 2 workloads"
+    )
+    assert f"           {line}\n" in text(small.scan())
+    assert line in "".join(page.format_report(small.scan()))
+
+
+def test_summary_counts_uses_of_the_last_days_alone() -> None:
+    uses = {"today": "2026-11-24", "lately": "2026-10-26", "before": "2026-10-25", "long-ago": "2025-11-20"}
+    small = Small(*(secret(name, last_used=day) for name, day in uses.items()))
+    for name in uses:
+        small.pod(name, spec(container=named_secret(name)))
+    assert "in use: 4 referenced, 2 used in 30 days; " in text(small.scan())
+    assert "in use: 4 referenced, 1 used in 29 days; " in text(small.scan(unused_days=29))
+    states = [row["State"] for row in Page("".join(page.format_report(small.scan()))).rows("secrets")]
+    assert sorted(states) == ["referenced", "referenced", "referenced, used", "referenced, used"]
+
+
+def test_summary_counts_tokenless_and_exempt_objects() -> None:
+    exempt = "exemptions: [{rules: ['*'], namespaces: [shop], reason: r, until: never}]\n"
+    small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
+    assert "exempt: " not in text(small.scan())
+    report = text(small.scan("", exempt))
+    assert "\n  pods that would be denied (1 > 0) have no tokens if recreated\n" in report
+    assert "\nsimulated  1: 1 in use; exempt: 1 workload and 1 legacy Secret\n" in report
+    assert "pods that would be denied" not in text(small.scan(exempt))
+    assert "; exempt: " not in text(small.scan(exempt, filters=ScanFilters(rules=("legacy-token-reference",))))
 
 
 def test_text_simulated_policy_shows_changes_by_workload(small_cluster) -> None:
@@ -281,7 +318,7 @@ workloads  1 newly denied, 1 newly patched
         report.partition("\n\n")[2]
         == """\
 namespace shop
-  Deployment/web (2 pods): newly denied (currently patched)
+  Deployment/web (2 pods): newly denied (before: patched)
     + reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
 mount a projected token instead
     + reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
@@ -380,7 +417,7 @@ def test_summary_fits_a_screen(small_cluster) -> None:
     small_cluster.pod("host", spec([{"name": "h", "hostPath": {"path": "/"}}]))
     report = small_cluster.scan(EXEMPTIONS, EXEMPTIONS + INJECT + "rules: {token-request-binding: reject}\n")
     summary = text(report, width=80).partition("\n\n")[0].split("\n")
-    assert len(summary) <= 28, "24 and the second lines of long values"
+    assert len(summary) <= 33, "24 and the second lines of long values"
     assert max(map(len, summary)) <= 80
     words = " ".join(" ".join(summary).split())
     assert "https://kubernetes.default.svc, https://kubernetes.default.svc.cluster.local" in words
@@ -448,7 +485,9 @@ exemptions:
 - {rules: [legacy-token-reference], namespaces: [other], reason: over there, until: 2026-01-01}
 """
     report = text(small_cluster.scan(exemptions, filters=ScanFilters(("shop",))))
-    assert "exemptions 5: 1 in use, 2 shadowed, 1 not scanned, 1 expired, 1 expiring soon\n" in report
+    assert (
+        "exemptions 5: 1 in use, 2 shadowed, 1 not scanned, 1 expired, 1 expiring soon; exempt: 1 workload\n" in report
+    )
     assert [
         line.partition(": ")[2].partition("; ")[0] for line in report.partition("\nexemptions\n")[2].split("\n")
     ] == [

@@ -15,7 +15,7 @@ from webhook.cli.policy_source import cluster_policy
 from webhook.cluster.scan_reader import ScanReader
 from webhook.cluster.transport import Transport
 from webhook.core.formatting import did_you_mean, quote
-from webhook.core.policy.loader import default_policy
+from webhook.core.policy.loader import default_policy, inactive_policy
 from webhook.core.policy.model import Mode, Policy
 from webhook.core.selectors import Globs, glob_matches
 from webhook.formatters.progress import Progress
@@ -86,15 +86,17 @@ def scan_cluster(transport: Transport, request: ScanRequest, policies: GivenPoli
     with Progress(sys.stderr) as progress:
         names = () if Globs(namespaces).wild else namespaces
         reader = ScanReader(transport, progress.step, names, request.secret_type)
-        current, origin = (
-            (policies.policy, str(request.policy)) if policies.policy else _cluster_policy(reader, configmap)
-        )
+        given, origin = (policies.policy, str(request.policy)) if request.policy else _cluster_policy(reader, configmap)
+        current = given or default_policy()
         if request.mode:
             current, origin = current.with_mode(Mode(request.mode)), f"--mode {request.mode}, {origin}"
         own_namespace = request.own_namespace if is_given("own_namespace") else configmap.partition("/")[0]
         snapshot = reader.snapshot(own_namespace, request.api_audiences)
         if snapshot.all_namespaces and snapshot.namespaces:
             require_matches(namespaces, snapshot.namespaces)
+        if policies.simulated and not (given or request.mode or snapshot.history.webhook_exists):
+            current = inactive_policy()
+            origin = f"none, as there is no {configmap}: compared with a cluster in which nothing is evaluated"
         options = ScanOptions(
             policy=current,
             policy_origin=origin,
@@ -125,9 +127,7 @@ def require_matches(globs: Iterable[str], namespaces: Collection[str]) -> None:
             raise click.ClickException(f"--namespace {quote(glob)}: no such namespace{hint}")
 
 
-def _cluster_policy(reader: ScanReader, configmap: str) -> tuple[Policy, str]:
-    """Return the policy in a ConfigMap, or the default policy if there is none, and its name in the report."""
+def _cluster_policy(reader: ScanReader, configmap: str) -> tuple[Policy | None, str]:
+    """Return the policy in a ConfigMap, None if there is none, and in the report the name of what is used."""
     policy = cluster_policy(reader, configmap)
-    if policy is None:
-        return default_policy(), f"default policy (no {configmap})"
-    return policy, f"ConfigMap {configmap}"
+    return policy, f"ConfigMap {configmap}" if policy else f"default policy (no {configmap})"

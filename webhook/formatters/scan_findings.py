@@ -37,16 +37,6 @@ class FindingLine(NamedTuple):
         return f"{self.sign} {self.action}: {self.rule}: {self.text}".lstrip()
 
 
-def current(group: PodGroup) -> EvaluationResult:
-    """Return the result under the policy."""
-    return group.evaluation.result
-
-
-def simulated(group: PodGroup) -> EvaluationResult:
-    """Return the result under the simulated policy."""
-    return group.simulated.result if group.simulated else group.evaluation.result
-
-
 def result_lines(result: EvaluationResult) -> list[FindingLine]:
     """Return all findings and exemptions of an object."""
     exemptions = (FindingLine("exempt", exempted.rule, plain(exempted.reason)) for exempted in result.exemptions)
@@ -63,7 +53,7 @@ def workload_lines(workload: ScannedWorkload) -> list[FindingLine]:
     exemptions = dict.fromkeys(
         FindingLine("exempt", exempted.rule, f"{plain(exempted.reason)} (until {exempted.until or 'never'})")
         for group in workload.groups
-        for exempted in current(group).exemptions
+        for exempted in group.result().exemptions
     )
     return [
         *(_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items()),
@@ -81,7 +71,7 @@ def generated_findings(workload: ScannedWorkload) -> Counter[FindingLine]:
     counts: Counter[FindingLine] = Counter()
     groups = [(group, len(group.names)) for group in workload.pods]
     for group, count in groups or ([(workload.next_pod, 1)] if workload.next_pod else []):
-        for finding in current(group).findings:
+        for finding in group.result().findings:
             if not finding.authored:
                 counts[_line(finding)] += count
     return counts
@@ -112,7 +102,7 @@ def workload_differences(workload: ScannedWorkload, filters: ScanFilters) -> tup
     """
     lines: dict[FindingLine, bool] = {}
     for group in workload.groups:
-        differences = dict(_differences(current(group), simulated(group)))
+        differences = dict(_differences(group.result(), group.result(simulated=True)))
         if not differences and filters.show_all_findings and group.change is not Change.UNCHANGED:
             differences = dict.fromkeys(_token_differences(group), True)
         lines |= differences
@@ -202,7 +192,7 @@ def workload_title(workload: ScannedWorkload) -> str:
 
 
 def _authored(group: PodGroup) -> dict[FindingLine, None]:
-    return {_line(finding): None for finding in current(group).findings if finding.authored}
+    return {_line(finding): None for finding in group.result().findings if finding.authored}
 
 
 def _line(finding: ReportedFinding) -> FindingLine:

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from webhook.core.decision import Outcome
-from webhook.core.formatting import counted, plain, quote
+from webhook.core.formatting import counted, plain
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
 from webhook.core.policy.model import Action
+from webhook.formatters.scan_exemptions import exemption_fields
 from webhook.formatters.scan_findings import first_names
 from webhook.legacy.retirable import RetirableSecret
 from webhook.scan.counts import OutcomeCounts
 from webhook.scan.evaluation_result import Change, EvaluationResult, worst_outcome
-from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
 from webhook.scan.options import ApiAudiences, AudienceSource, PolicyInfo, ScanFilters
 from webhook.scan.rbac import Grant, Permission, grants_severity
 from webhook.scan.report import LegacySecret, ScannedWorkload, ScanReport
@@ -87,15 +87,7 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
     yield "cluster", f"{plain(report.cluster)}, {report.time:%Y-%m-%d %H:%M} UTC"
     if report.context:
         yield "context", plain(report.context)
-    yield "policy", _policy(report.policy)
-    if enforced := under_enforce(report):
-        yield "", enforced
-    audiences = report.policy.api_audiences
-    yield "audiences", _audiences(audiences)
-    if report.simulated:
-        yield "simulated", _policy(report.simulated)
-        if report.simulated.api_audiences != audiences:
-            yield "audiences", _audiences(report.simulated.api_audiences)
+    yield from _policies(report)
     if installed := _installed(report):
         yield "installed", installed
     summary = report.summary
@@ -104,6 +96,8 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
     yield "scanned", f"{counted(summary.namespaces, 'namespace')}, {scanned}{finished}"
     if excluded := report.excluded_namespaces:
         yield "", f"not evaluated, excluded by the webhook configuration: {first_names(excluded)}"
+    for note, count in _never_evaluated(report).items():
+        yield "", f"not evaluated, as {note}: {count}"
     if report.may_be_wrong:
         yield "incomplete", f"outcomes may be wrong: could not read {_unread(report)}"
     namespaces, findings = _filters(report.filters)
@@ -112,6 +106,40 @@ def scan_fields(report: ScanReport) -> Iterator[Field]:
     if findings:
         none = "" if report.rule_counts else ": no such finding"
         yield "", f"showing only {findings} (outcomes count all){none}"
+
+
+def _never_evaluated(report: ScanReport) -> dict[str, str]:
+    """Return how many workloads and legacy Secrets no installation evaluates, by reason."""
+    workloads = Counter(
+        note
+        for workload in report.workloads
+        for note in {group.result().note for group in workload.groups}
+        if note and workload.namespace not in report.excluded_namespaces
+    )
+    secrets = Counter(
+        secret.result.note
+        for secret in report.legacy_secrets
+        if secret.result and secret.result.note and secret.namespace not in report.excluded_namespaces
+    )
+    titles = ((workloads, "workload"), (secrets, "legacy Secret"))
+    return {
+        note: " and ".join(counted(counts[note], title) for counts, title in titles if counts[note])
+        for note in sorted({*workloads, *secrets})
+    }
+
+
+def _policies(report: ScanReport) -> Iterator[Field]:
+    yield "policy", _policy(report.policy)
+    if enforced := under_enforce(report, simulated=False):
+        yield "", enforced
+    audiences = report.policy.api_audiences
+    yield "audiences", _audiences(audiences)
+    if report.simulated:
+        yield "simulated", _policy(report.simulated)
+        if enforced := under_enforce(report, simulated=True):
+            yield "", enforced
+        if report.simulated.api_audiences != audiences:
+            yield "audiences", _audiences(report.simulated.api_audiences)
 
 
 def _installed(report: ScanReport) -> str:
@@ -126,12 +154,16 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
     if report.summary.secrets is None:
         yield "legacy", "unknown: Secrets could not be read"
     elif secrets := report.legacy_secrets:
-        counts = Counter(state for secret in secrets for state in secret_states(secret))
+        counts = Counter(state for secret in secrets for state in secret_states(secret, report))
         in_use = [secret for secret in secrets if secret.in_use]
         referenced = sum(bool(secret.references) for secret in in_use)
         others = ", ".join(f"{counts[state]} {state}" for state in (INVALID, SAFE_TO_DELETE))
         yield "legacy", f"{counted(len(secrets), 'Secret')}: {len(in_use)} in use, {others}"
-        used = f"in use: {referenced} referenced, {counts[USED]} used; " if in_use else ""
+        used = (
+            f"in use: {referenced} referenced, {counts[USED]} used in {counted(report.unused_days, 'day')}; "
+            if in_use
+            else ""
+        )
         yield "", f"{used}{recorded_text(report)}"
         if counts[COPY]:
             yield "", f"{counts[COPY]} {COPY}"
@@ -141,13 +173,7 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
         permissions = Counter(_power(account.grants) for account in accounts)
         words = [f"{permissions[power]} {power}" for power in _POWERS if permissions[power]]
         yield "accounts", f"{len(accounts)} with API tokens: {', '.join(words)}"
-    for name, usages in (("exemptions", report.exemptions), (SIMULATED, report.simulated_exemptions or ())):
-        if usages:
-            statuses = Counter(usage.status for usage in usages)
-            words = [f"{statuses[status]} {status}" for status in ExemptionStatus if statuses[status]]
-            if soon := sum(usage.expires_soon for usage in usages):
-                words.append(f"{soon} expiring soon")
-            yield name, f"{len(usages)}: {', '.join(words)}"
+    yield from exemption_fields(report)
     if report.unread and not report.may_be_wrong:
         yield "incomplete", f"could not read {_unread(report)}"
 
@@ -202,17 +228,18 @@ def workload_changes(report: ScanReport) -> str:
     return ", ".join(changes) or "no change"
 
 
-def under_enforce(report: ScanReport) -> str:
-    """Return what mode enforce would deny in the other namespaces; empty if it is the mode of everything."""
+def under_enforce(report: ScanReport, *, simulated: bool) -> str:
+    """Return what mode enforce would deny in the namespaces that are in another mode; empty without any."""
+    policy = report.simulated if simulated else report.policy
+    if policy is None or not policy.revision:
+        return ""
     workloads = (
-        (workload.namespace, [group.evaluation.result for group in workload.groups]) for workload in report.workloads
+        (workload.namespace, [group.result(simulated=simulated) for group in workload.groups])
+        for workload in report.workloads
     )
-    by_title = {
-        "workload": _enforced(workloads),
-        "legacy Secret": _enforced(
-            (secret.namespace, [secret.result]) for secret in report.legacy_secrets if secret.result
-        ),
-    }
+    results = ((secret.namespace, secret.simulated if simulated else secret.result) for secret in report.legacy_secrets)
+    secrets = ((namespace, [result]) for namespace, result in results if result)
+    by_title = {"workload": _enforced(workloads), "legacy Secret": _enforced(secrets)}
     namespaces = {namespace for enforced in by_title.values() for namespace, _ in enforced}
     if not namespaces:
         return ""
@@ -221,7 +248,7 @@ def under_enforce(report: ScanReport) -> str:
     verb = "is" if len(namespaces) == 1 else "are"
     return (
         f"{counted(len(namespaces), 'namespace')} {verb} not in mode enforce; it would deny {listed or 'nothing'}"
-        " there; for details, add --mode enforce"
+        f" there; for details, {f'scan with --policy {plain(policy.origin)}' if simulated else 'add'} --mode enforce"
     )
 
 
@@ -246,7 +273,7 @@ def headline(report: ScanReport) -> str:
     sentence = f"{', '.join(denied) or 'Nothing'} would be denied if recreated under {policy} policy{unsure}."
     if report.legacy_secrets:
         sentence = f"{sentence} {counted(len(report.legacy_secrets), 'legacy Secret')} with a token that never expires."
-    if not report.simulated and (enforced := under_enforce(report)):
+    if enforced := under_enforce(report, simulated=report.simulated is not None):
         sentence = f"{sentence} {enforced[0].upper()}{enforced[1:]}."
     return " ".join([sentence, *(f"Showing only {shown}." for shown in _filters(report.filters) if shown)])
 
@@ -261,18 +288,20 @@ def _filters(filters: ScanFilters) -> tuple[str, str]:
 
 
 def _policy(policy: PolicyInfo) -> str:
-    return f"{policy.revision}, {policy.mode}: {plain(policy.origin)}"
+    prefix = f"{policy.revision}, {policy.mode}: " if policy.revision else ""
+    return f"{prefix}{plain(policy.origin)}"
 
 
 def _audiences(audiences: ApiAudiences) -> str:
     return f"the API server's, {_SOURCES[audiences.source]}: {', '.join(map(plain, audiences.names))}"
 
 
-def secret_states(secret: LegacySecret) -> list[str]:
+def secret_states(secret: LegacySecret, report: ScanReport) -> list[str]:
     """Return the `SECRET_STATES` of a legacy Secret."""
+    unused_for = (report.time.date() - secret.last_used).days if secret.last_used else report.unused_days
     states = (
         bool(secret.references),
-        secret.last_used is not None and secret.in_use,
+        unused_for < report.unused_days and secret.in_use,
         secret.invalid_since is not None,
         secret.removable,
         secret.is_copy,
@@ -297,39 +326,3 @@ def reference_lines(secret: LegacySecret | RetirableSecret) -> Iterator[str]:
     if secret.image_pulls:
         titles = first_names(dict.fromkeys(reference.title for reference in secret.image_pulls))
         yield f"named by imagePullSecrets of {titles}, without effect: Kubernetes pulls no image with it"
-
-
-def exemption_subjects(usage: ExemptionUsage) -> str:
-    """Return what an exemption is for: `ACCOUNTS in NAMESPACES`."""
-    who = first_names((*usage.service_accounts, *usage.users)) or "everything"
-    return f"{who} in {first_names(usage.namespaces)}" if usage.namespaces else who
-
-
-def exemption_status(usage: ExemptionUsage, usages: Sequence[ExemptionUsage]) -> str:
-    """Return an exemption's status; `usages` are all of its policy."""
-    if usage.status is ExemptionStatus.EXPIRED:
-        if usage.matches:
-            return f"expired, would match {usage.matches}"
-        return "expired, only partly scanned" if usage.partly_scanned else "expired, unused"
-    return {
-        ExemptionStatus.IN_USE: f"in use, matches {usage.matches}",
-        ExemptionStatus.SHADOWED: f"shadowed by {_earlier(usages[number] for number in usage.shadowed_by)}",
-        ExemptionStatus.UNUSED: "unused",
-        ExemptionStatus.NOT_SCANNED: "unused in the scanned namespaces (others were not scanned)",
-        ExemptionStatus.UNKNOWN: "unknown, depends on the user of a request",
-    }[usage.status]
-
-
-def _earlier(usages: Iterable[ExemptionUsage]) -> str:
-    names = [f"{quote(usage.reason)}, {_until(usage)}" for usage in usages]
-    return f"an earlier one ({names[0]})" if len(names) == 1 else f"earlier ones ({'; '.join(names)})"
-
-
-def exemption_expiry(usage: ExemptionUsage) -> str:
-    """Return how long an exemption is valid."""
-    soon = f" ({counted(usage.days_left or 0, 'day')} left)" if usage.expires_soon else ""
-    return f"{_until(usage)}{soon}"
-
-
-def _until(usage: ExemptionUsage) -> str:
-    return f"until {usage.until}" if usage.until else "never expires"

@@ -6,11 +6,13 @@ from itertools import groupby
 
 import click
 
+from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
 from webhook.formatters import scan_details
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.scan_exemptions import exemption_expiry, exemption_status, exemption_subjects
 from webhook.formatters.scan_findings import (
     audience_text,
     changed_workloads,
@@ -27,7 +29,8 @@ _NAME, _HEAD, _CELL = 11, 24, 14
 _MILLION = 1_000_000
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
 _SAFE_TO_DELETE = (
-    "safe to delete: deleting the Secret revokes its token; 'tokenguard legacy disable' does so reversibly. Enforce "
+    "safe to delete: first disable these Secrets with 'tokenguard legacy disable', which can be undone: a client that "
+    "runs less often may still need one. Then delete them, which revokes their tokens. Enforce "
     "legacy-token-secret; otherwise anyone who has a copy of the token can make it valid again, with a new Secret of "
     "the same name; see 'tokenguard rules legacy-token-secret'"
 )
@@ -78,8 +81,8 @@ def _exemptions(report: ScanReport, options: FormatOptions) -> Iterator[str]:
     simulated = report.simulated_exemptions or ()
     for title, usages in (("exemptions", report.exemptions), ("simulated exemptions", simulated)):
         lines = [
-            f"{first_names(usage.rules)} for {summary.exemption_subjects(usage)}:"
-            f" {summary.exemption_status(usage, usages)}; {summary.exemption_expiry(usage)};"
+            f"{first_names(usage.rules)} for {exemption_subjects(usage)}:"
+            f" {exemption_status(usage, usages)}; {exemption_expiry(usage)};"
             f" reason: {plain(usage.reason)}"
             for usage in usages
         ]
@@ -131,8 +134,13 @@ def _rules(report: ScanReport) -> Iterator[str]:
 
 def _lifetimes(report: ScanReport) -> Iterator[str]:
     yield _row("tokens in pods", summary.LIFETIMES)
-    for state, numbers in summary.token_lifetimes(report).items():
+    lifetimes = summary.token_lifetimes(report)
+    for state, numbers in lifetimes.items():
         yield _row(f"  {state}", (summary.UNKNOWN if number is None else str(number) for number in numbers))
+    pods = [report.summary.pods, report.summary.simulated_pods]
+    denied = [str(counts.denied) for counts in pods if counts]
+    if denied.count("0") < len(denied):
+        yield f"  pods that would be denied ({' > '.join(denied)}) have no tokens if recreated"
 
 
 def _fields(fields: Iterable[summary.Field], width: int) -> Iterator[str]:
@@ -168,8 +176,9 @@ def _changes(report: ScanReport) -> Iterator[scan_details.Section]:
         for change, differences, same_change in changed_workloads(workloads, report.filters):
             outcomes = {workload.outcome for workload in same_change}
             differs = outcomes.isdisjoint(workload.simulated_outcome for workload in same_change)
-            now = f" (currently {outcomes.pop()})" if len(outcomes) == 1 and differs else ""
-            lines.append(f"{first_names(map(workload_title, same_change))}: {change}{now}")
+            before = outcomes - {Outcome.ALLOWED} if len(outcomes) == 1 and differs else ()
+            was = "".join(f" (before: {outcome})" for outcome in before)
+            lines.append(f"{first_names(map(workload_title, same_change))}: {change}{was}")
             lines += (f"  {line}" for line in differences)
     counts = Counter((secret.namespace, secret.change) for secret in report.legacy_secrets)
     for (namespace, change), count in sorted(counts.items()):

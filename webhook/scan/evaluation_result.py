@@ -116,6 +116,10 @@ class PodGroup(Struct, frozen=True, gc=False, rename="camel"):
         """The result under the simulated policy."""
         return self.simulated.result if self.simulated else None
 
+    def result(self, *, simulated: bool = False) -> EvaluationResult:
+        """Return the result under the simulated policy, if there is one, or under the policy."""
+        return (self.simulated if simulated and self.simulated else self.evaluation).result
+
 
 def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
     """Return the worst of the outcomes, allowed without any."""

@@ -38,7 +38,10 @@ class ApiAudiences(Struct, frozen=True, gc=False, rename="camel"):
 class PolicyInfo(Struct, frozen=True, gc=False, rename="camel"):
     """A policy."""
 
-    revision: Annotated[str, Meta(description="The first 12 hex digits of the document's SHA-256.")]
+    revision: Annotated[
+        str,
+        Meta(description="The first 12 hex digits of the document's SHA-256; empty: no policy, nothing is evaluated."),
+    ]
     mode: Annotated[Mode, Meta(description="The mode outside of overrides.")]
     origin: Annotated[str, Meta(description="The file or ConfigMap that contains it.")]
     api_audiences: Annotated[ApiAudiences, Meta(description="The API server's audiences.")]

@@ -4,7 +4,7 @@ import datetime as dt
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from webhook.core.documents.document import DocumentError
@@ -14,7 +14,7 @@ from webhook.core.policy.builder import build
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.errors import ErrorCollector, PolicyError
 from webhook.core.policy.lint import count_compared, ineffective, without_entries
-from webhook.core.policy.model import Policy
+from webhook.core.policy.model import Action, Mode, Policy
 from webhook.core.policy.schema import API_VERSION, KIND, PolicyDocument, misplaced
 from webhook.core.policy.validator import validate
 
@@ -33,6 +33,12 @@ def default_policy() -> Policy:
     if not isinstance(policy, Policy):
         raise AssertionError(policy)  # noqa: TRY004 - the defaults contradict each other: a bug, not bad input
     return policy
+
+
+def inactive_policy() -> Policy:
+    """Return what decides where there is no policy: no rule applies. It has no revision."""
+    policy = default_policy()
+    return replace(policy, mode=Mode.AUDIT, rules=dict.fromkeys(policy.rules, Action.OFF), sha256="")
 
 
 def read_policy(data: bytes) -> Policy | tuple[PolicyError, ...]:

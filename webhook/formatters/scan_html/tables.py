@@ -9,6 +9,7 @@ from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.migrate import CHECKLIST
+from webhook.formatters.scan_exemptions import exemption_expiry, exemption_status, exemption_subjects
 from webhook.formatters.scan_findings import (
     FindingLine,
     accounts_text,
@@ -100,12 +101,12 @@ def secrets(report: ScanReport, checklists: str = "") -> Table:
         columns.append(Column("What to change"))
     filters = [ColumnFilter("state", "State", summary.SECRET_STATES)]
     caption = "Secrets with a token that never expires"
-    row = partial(_secret, checklists, report.simulated is not None)
+    row = partial(_secret, checklists, report)
     return _by_namespace(Table("secrets", caption, columns, summary.ordered_secrets(report), row, filters))
 
 
-def _secret(checklists: str, simulates: bool, secret: LegacySecret) -> Row:  # noqa: FBT001 - bound by position
-    states = summary.secret_states(secret)
+def _secret(checklists: str, report: ScanReport, secret: LegacySecret) -> Row:
+    states = summary.secret_states(secret, report)
     shown = [f"invalid since {secret.invalid_since}" if state == "invalid" else state for state in states]
     cells = [
         name(secret.name),
@@ -117,7 +118,7 @@ def _secret(checklists: str, simulates: bool, secret: LegacySecret) -> Row:  # n
         Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _NO_VALUE, look="date"),
         _outcome_of(secret.result),
     ]
-    if simulates:
+    if report.simulated:
         unchanged = secret.change is Change.UNCHANGED
         cells.append(_outcome_of(secret.simulated) if unchanged else _change(secret.change))
     if checklists:
@@ -220,9 +221,9 @@ def exemptions(key: str, caption: str, usages: tuple[ExemptionUsage, ...]) -> Ta
         expiry = usage.until.toordinal() if usage.until else _NEVER
         return Row([
             Cell(", ".join(usage.rules), look="code"),
-            Cell(summary.exemption_subjects(usage)),
-            Cell(summary.exemption_status(usage, usages), usage.matches),
-            Cell(summary.exemption_expiry(usage), expiry, "soon" if usage.expires_soon else ""),
+            Cell(exemption_subjects(usage)),
+            Cell(exemption_status(usage, usages), usage.matches),
+            Cell(exemption_expiry(usage), expiry, "soon" if usage.expires_soon else ""),
             name(usage.reason),
         ])  # fmt: skip
 

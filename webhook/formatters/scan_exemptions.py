@@ -1,0 +1,69 @@
+"""Exemptions in a scan: their status, and what they are for."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from webhook.core.formatting import counted, quote
+from webhook.formatters.scan_findings import first_names
+from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
+from webhook.scan.report import ScanReport
+
+
+def exemption_subjects(usage: ExemptionUsage) -> str:
+    """Return what an exemption is for: `ACCOUNTS in NAMESPACES`."""
+    who = first_names((*usage.service_accounts, *usage.users)) or "everything"
+    return f"{who} in {first_names(usage.namespaces)}" if usage.namespaces else who
+
+
+def exemption_status(usage: ExemptionUsage, usages: Sequence[ExemptionUsage]) -> str:
+    """Return an exemption's status; `usages` are all of its policy."""
+    if usage.status is ExemptionStatus.EXPIRED:
+        if usage.matches:
+            return f"expired, would match {usage.matches}"
+        return "expired, only partly scanned" if usage.partly_scanned else "expired, unused"
+    return {
+        ExemptionStatus.IN_USE: f"in use, matches {usage.matches}",
+        ExemptionStatus.SHADOWED: f"shadowed by {_earlier(usages[number] for number in usage.shadowed_by)}",
+        ExemptionStatus.UNUSED: "unused",
+        ExemptionStatus.NOT_SCANNED: "unused in the scanned namespaces (others were not scanned)",
+        ExemptionStatus.UNKNOWN: "unknown, depends on the user of a request",
+    }[usage.status]
+
+
+def _earlier(usages: Iterable[ExemptionUsage]) -> str:
+    names = [f"{quote(usage.reason)}, {_until(usage)}" for usage in usages]
+    return f"an earlier one ({names[0]})" if len(names) == 1 else f"earlier ones ({'; '.join(names)})"
+
+
+def exemption_expiry(usage: ExemptionUsage) -> str:
+    """Return how long an exemption is valid."""
+    soon = f" ({counted(usage.days_left or 0, 'day')} left)" if usage.expires_soon else ""
+    return f"{_until(usage)}{soon}"
+
+
+def _until(usage: ExemptionUsage) -> str:
+    return f"until {usage.until}" if usage.until else "never expires"
+
+
+def exemption_fields(report: ScanReport) -> Iterator[tuple[str, str]]:
+    """Yield the numbers of exemptions by status, and what they exempt, as fields of the summary."""
+    for name, usages in (("exemptions", report.exemptions), ("simulated", report.simulated_exemptions or ())):
+        if usages:
+            statuses = Counter(usage.status for usage in usages)
+            words = [f"{statuses[status]} {status}" for status in ExemptionStatus if statuses[status]]
+            if soon := sum(usage.expires_soon for usage in usages):
+                words.append(f"{soon} expiring soon")
+            exempt = _exempt_objects(report, simulated=usages is not report.exemptions)
+            yield name, f"{len(usages)}: {', '.join(words)}{exempt}"
+
+
+def _exempt_objects(report: ScanReport, *, simulated: bool) -> str:
+    """Return how many workloads and legacy Secrets are exempt from a rule; empty: none, or only some are shown."""
+    workloads = sum(
+        any(group.result(simulated=simulated).exemptions for group in workload.groups) for workload in report.workloads
+    )
+    results = (secret.simulated if simulated else secret.result for secret in report.legacy_secrets)
+    secrets = sum(bool(result and result.exemptions) for result in results)
+    counts = ((workloads, "workload"), (secrets, "legacy Secret"))
+    listed = " and ".join(counted(count, title) for count, title in counts if count)
+    return f"; exempt: {listed}" if listed and report.filters.show_all_findings else ""
