@@ -101,6 +101,8 @@ NO_NAMESPACES = {"/api/v1/namespaces": {"kind": "PartialObjectMetadataList"}}
 class ApiServer:
     """Answers with `objects` by path; what is missing is not found, or is forbidden with `forbidden`."""
 
+    address, context = "https://api", "staging"
+
     def __init__(self, objects, *, forbidden=False, allowed=True) -> None:
         self.objects, self.forbidden, self.allowed, self.requests = objects, forbidden, allowed, []
 
@@ -126,6 +128,7 @@ class ApiServer:
 def test_everything_is_read() -> None:
     server = ApiServer(WHOLE)
     facts = read_facts(server, "tokenguard", None, probe=True)
+    assert (facts.cluster, facts.context, facts.now) == ("https://api", "staging", NOW)
     assert (facts.replicas.wanted, facts.replicas.ready, facts.replicas.reason) == (3, 1, "exceeded quota")
     assert facts.replicas.helm_release == "guard"
     assert facts.replicas.manages_certificates

@@ -79,7 +79,7 @@ def test_status_of_a_protected_cluster_is_clean(installation) -> None:
     assert rows["probe"]["summary"] == "now: deny success, patch success"
     text = run_command("status", "--kubeconfig", str(plane.folder / "kubeconfig"))
     assert text.returncode == 0, text.stdout
-    assert text.stdout.startswith("tokenguard in namespace tokenguard: protected\n")
+    assert text.stdout.startswith("tokenguard in namespace tokenguard: protected\ncluster    https://127.0.0.1:")
 
 
 def test_no_replica_is_named(installation) -> None:

@@ -64,6 +64,8 @@ def configuration(kind, **changed):
 
 
 FACTS = ClusterFacts(
+    cluster="https://api",
+    context="staging",
     namespace="tokenguard",
     now=NOW,
     replicas=ReplicaFacts(2, 2),
@@ -300,6 +302,30 @@ def test_missing_configuration_needs_a_replica_first() -> None:
     lost = replace(FACTS, replicas=ReplicaFacts(2, 0), configurations={**FACTS.configurations, VALIDATING: None})
     [fix] = [problem.fix for problem in evaluate_status(lost).problems if "does not exist" in problem.text]
     assert fix.startswith("with a ready replica, kubectl apply -k")
+
+
+@pytest.mark.parametrize(("replicas", "command"), [
+    pytest.param(
+        None, "kubectl apply -k mine -l app.kubernetes.io/component!=webhooks && kubectl rollout status -n tokenguard"
+        " deployment/tokenguard && kubectl apply -k mine, where", id="no Deployment",
+    ),
+    pytest.param(
+        ReplicaFacts(2, 0, helm_release="guard"), "helm upgrade guard CHART -n tokenguard --reuse-values --set"
+        " webhooks.enabled=false --wait && helm upgrade guard CHART -n tokenguard --reuse-values --set"
+        " webhooks.enabled=true", id="Helm, none ready",
+    ),
+])  # fmt: skip
+def test_fix_without_replicas_and_webhooks_has_two_steps(replicas, command) -> None:
+    nothing = dict.fromkeys(FACTS.configurations)
+    problems = evaluate_status(replace(FACTS, replicas=replicas, configurations=nothing)).problems
+    missing = [problem for problem in problems if "not exist" in problem.text or "no Deployment" in problem.text]
+    assert len(missing) == (2 if replicas else 3)
+    assert all(problem.fix.startswith(command) for problem in missing)
+
+
+def test_report_names_cluster_context_and_time() -> None:
+    report = evaluate_status(FACTS)
+    assert (report.cluster, report.context, report.time) == ("https://api", "staging", NOW)
 
 
 def test_same_fault_of_several_webhooks_is_one_problem() -> None:

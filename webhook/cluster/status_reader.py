@@ -73,6 +73,8 @@ def read_facts(transport: Transport, namespace: str, probe_namespace: str | None
     skipped = NotRead("--no-probe")
     where = probe_namespace or _probe_namespace(known_namespaces)
     return ClusterFacts(
+        cluster=transport.address,
+        context=transport.context,
         namespace=namespace,
         now=transport.now(),
         replicas=_attempt(lambda: _replicas(transport, namespace)),

@@ -1,6 +1,7 @@
 """The status of an installation as JSON; `version` changes when a key is removed or changes its meaning."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
@@ -17,6 +18,10 @@ def format_report(report: StatusReport, _options: FormatOptions = DEFAULT_OPTION
     """
     yield format_json({
         "version": VERSION,
+        "toolVersion": version("tokenguard-webhook"),
+        "time": report.time,
+        "cluster": report.cluster,
+        "context": report.context,
         "namespace": report.namespace,
         "protected": report.is_protected,
         "rows": [

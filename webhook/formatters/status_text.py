@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from webhook.core.formatting import plain
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.wrapping import wrapped
 from webhook.status.report import RowState, StatusReport
@@ -18,10 +19,13 @@ _COLOURS = {RowState.OK: 32, RowState.NOTE: 33, RowState.PROBLEM: 31}
 
 
 def format_report(report: StatusReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
-    """Yield a line for each part, with the numbers of its problems, and then these with their fixes and effects."""
+    """Yield verdict, cluster, a line for each part with the numbers of its problems, and their fixes and effects."""
     yield f"tokenguard in namespace {report.namespace}: {report.verdict}"
     if report.emergency_exit:
         yield f"To turn tokenguard off until this is repaired: {report.emergency_exit}"
+    yield f"cluster    {plain(report.cluster)}, {report.time:%Y-%m-%d %H:%M} UTC"
+    if report.context:
+        yield f"context    {plain(report.context)}"
     yield ""
     problems = report.problems
     for row in report.rows:

@@ -134,9 +134,12 @@ class BackstopFacts(NamedTuple):
 class ClusterFacts:
     """Everything that a status is made from; None means that it does not exist.
 
-    `namespaces` maps every namespace to its labels. `now` is by the API server's clock.
+    `cluster` is the API server's URL, and `context` that of the kubeconfig, empty in a pod. `namespaces` maps every
+    namespace to its labels. `now` is by the API server's clock.
     """
 
+    cluster: str
+    context: str
     namespace: str
     now: dt.datetime
     replicas: ReplicaFacts | NotRead | None
@@ -154,11 +157,22 @@ class ClusterFacts:
         return isinstance(self.replicas, NotRead) or bool(self.replicas and self.replicas.ready)
 
     @property
+    def needs_two_steps(self) -> bool:
+        """Whether replicas have to be ready before the webhooks are installed: without them, pods are rejected."""
+        return not self.has_ready_replica and not any(self.configurations.values())
+
+    @property
     def install_command(self) -> str:
         """The command that creates what is missing again, as far as it is known how tokenguard was installed."""
         if isinstance(self.replicas, ReplicaFacts) and self.replicas.helm_release:
-            return f"helm upgrade {self.replicas.helm_release} CHART -n {self.namespace} --reuse-values"
-        return "kubectl apply -k mine, where mine is the folder of your kustomization (docs/install.md)"
+            upgrade = f"helm upgrade {self.replicas.helm_release} CHART -n {self.namespace} --reuse-values"
+            first, second = "--set webhooks.enabled=false --wait", "--set webhooks.enabled=true"
+            return f"{upgrade} {first} && {upgrade} {second}" if self.needs_two_steps else upgrade
+        apply = "kubectl apply -k mine"
+        if self.needs_two_steps:
+            wait = f"kubectl rollout status -n {self.namespace} deployment/tokenguard"
+            apply = f"{apply} -l app.kubernetes.io/component!=webhooks && {wait} && {apply}"
+        return f"{apply}, where mine is the folder of your kustomization (docs/install.md)"
 
     @property
     def manages_certificates(self) -> bool:

@@ -26,21 +26,22 @@ _ON_THE_WAY = ("replicas", "certificate", "mutating", "validating")
 
 def evaluate_status(facts: ClusterFacts) -> StatusReport:
     """Return the status that follows from the facts; a single row if nothing of tokenguard is there."""
-    if missing := _not_installed(facts):
-        return StatusReport(facts.namespace, (missing,))
-    return StatusReport(
-        facts.namespace,
-        (
-            replicas_row(facts),
-            certificate_row(facts),
-            policy_row(facts),
-            configuration_row(facts, MUTATING),
-            configuration_row(facts, VALIDATING),
-            namespaces_row(facts),
-            probe_row(facts),
-            backstop_row(facts),
-            scan_row(facts),
-        ),
+    missing = _not_installed(facts)
+    rows = (missing,) if missing else _rows(facts)
+    return StatusReport(facts.cluster, facts.context, facts.now, facts.namespace, rows)
+
+
+def _rows(facts: ClusterFacts) -> tuple[StatusRow, ...]:
+    return (
+        replicas_row(facts),
+        certificate_row(facts),
+        policy_row(facts),
+        configuration_row(facts, MUTATING),
+        configuration_row(facts, VALIDATING),
+        namespaces_row(facts),
+        probe_row(facts),
+        backstop_row(facts),
+        scan_row(facts),
     )
 
 

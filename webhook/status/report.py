@@ -1,5 +1,6 @@
 """The status of an installation: a row for each part, and what is wrong with the command that repairs it."""
 
+import datetime as dt
 from dataclasses import dataclass
 
 from webhook.core.formatting import FastStrEnum, counted
@@ -57,8 +58,11 @@ def unread_row(name: str, reason: str) -> StatusRow:
 
 @dataclass(frozen=True)
 class StatusReport:
-    """All rows, in the order in which they are shown."""
+    """All rows, in the order in which they are shown, and of which cluster (its URL), by which context and when."""
 
+    cluster: str
+    context: str
+    time: dt.datetime
     namespace: str
     rows: tuple[StatusRow, ...]
 

@@ -46,7 +46,8 @@ def configuration_row(facts: ClusterFacts, kind: str) -> StatusRow:
         return unread_row(name, configuration.reason)
     if configuration is None:
         effect = "no token is capped or injected" if kind == MUTATING else "nothing is denied"
-        fix = facts.install_command if facts.has_ready_replica else f"with a ready replica, {facts.install_command}"
+        needs_replica = not (facts.has_ready_replica or facts.needs_two_steps)
+        fix = f"with a ready replica, {facts.install_command}" if needs_replica else facts.install_command
         return build_row(name, "does not exist", (StatusProblem(f"{kind}/tokenguard does not exist: {effect}", fix),))
     problems = tuple(_problems(configuration, facts))
     return build_row(
