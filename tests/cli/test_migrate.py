@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_migrate_keeps_an_edited_file_and_exits_2(run, tmp_path) -> None:
     changed = web(container={**CONTAINER, "name": "renamed"})
     done = run(OLD, changed)
     assert (done.returncode, done.stderr) == (
-        2, f"error: {patch}: kept, because it was edited; compare, or use --force to overwrite it\n"
+        2, f"error: {patch}: kept: edited, or of another program or migration; compare, or overwrite it with --force\n"
     )  # fmt: skip
     assert "OURS" in patch.read_text()
     assert run(OLD, changed, flags=["--force"]).returncode == 1
@@ -403,6 +404,29 @@ def test_migrate_of_a_cluster_removes_finished_namespaces(run_in_cluster, api, t
     done = run_in_cluster()
     assert (done.returncode, done.stdout) == (0, "no legacy Secrets\nfiles: 4 removed\n")
     assert not (tmp_path / "out").exists()
+
+
+def test_migrate_beside_other_migrations_keeps_their_files(run_in_cluster, api, tmp_path) -> None:
+    [old] = api.answers["/api/v1/secrets"][1]
+    out = tmp_path / "out"
+    assert run_in_cluster().returncode == 1
+    out.rename(tmp_path / "prod")
+    out.mkdir()
+    for name in ("prod", "stage"):
+        shutil.copytree(tmp_path / "prod", out / name)
+    (out / "empty").mkdir()
+    before = {path: path.read_text() for path in out.rglob("*") if path.is_file()}
+    assert run_in_cluster().returncode == 1
+    assert {path: path.read_text() for path in before} == before
+    assert "prod" not in (out / "README.md").read_text()
+    api.answers["/api/v1/secrets"] = (200, [placed(old, "prod")])
+    done = run_in_cluster()
+    assert (done.returncode, f"{out}/prod/README.md: kept: edited, or of another" in done.stderr) == (2, True)
+    assert {path: path.read_text() for path in before} == before
+    api.answers["/api/v1/secrets"] = (200, [])
+    assert run_in_cluster("--force").returncode == 0
+    assert sorted(path.name for path in out.iterdir()) == ["empty", "prod", "stage"]
+    assert {path: path.read_text() for path in before} == before
 
 
 def test_migrate_without_right_to_secrets_writes_nothing(run_in_cluster, api, tmp_path) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from webhook.migrate.output_files import FileState, write_folder
+from webhook.migrate.output_files import INDEX_OWNER, FileState, namespace_owner, write_folder
 
 CHECKLIST = "## Deployment/a\n\n- [ ] Apply the patch.\n\n## Deployment/b\n\n- [ ] Apply the patch.\n"
+OWNER = namespace_owner("shop")
 FILES = {"README.md": CHECKLIST, "deployment-a.yaml": "kind: Deployment\n"}
 
 
@@ -15,8 +16,8 @@ def folder(tmp_path):
     return folder
 
 
-def states(folder, files, **options) -> dict[str, str]:
-    return {file.path.name: file.state.value for file in write_folder(folder, files, **options)}
+def states(folder, files, owner=OWNER, **options) -> dict[str, str]:
+    return {file.path.name: file.state.value for file in write_folder(folder, owner, files, **options)}
 
 
 def edit(file, old: str, new: str) -> None:
@@ -67,6 +68,25 @@ def test_file_of_another_program_is_kept(folder) -> None:
     assert states(folder, {**FILES, "deployment-b.yaml": "new\n"})["deployment-b.yaml"] == "kept"
     assert states(folder, {}, force=True) == {"README.md": "removed", "deployment-a.yaml": "removed"}
     assert sorted(file.name for file in folder.iterdir()) == ["deployment-b.yaml", "notes.md"]
+
+
+@pytest.mark.parametrize("owner", [INDEX_OWNER, namespace_owner("other")])
+def test_file_of_another_owner_is_kept_and_not_removed(folder, owner: str) -> None:
+    before = {file.name: file.read_text() for file in folder.iterdir()}
+    assert states(folder, {}, owner, force=True) == {}
+    assert states(folder, {"README.md": "new\n"}, owner) == {"README.md": "kept"}
+    assert {file.name: file.read_text() for file in folder.iterdir()} == before
+    assert states(folder, {"README.md": "new\n"}, owner, force=True) == {"README.md": "written"}
+
+
+def test_folder_in_which_nothing_was_written_is_kept(tmp_path) -> None:
+    unfinished = tmp_path / "backup.yaml.1"
+    unfinished.touch()
+    assert states(tmp_path, {}) == {}
+    assert unfinished.exists()
+    unfinished.unlink()
+    assert states(tmp_path, {}) == {}
+    assert tmp_path.exists()
 
 
 @pytest.mark.parametrize("mark", ["x", "X"])

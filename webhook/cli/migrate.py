@@ -24,7 +24,14 @@ from webhook.formatters.migrate import CHECKLIST
 from webhook.formatters.migrate.summary import changes_text
 from webhook.formatters.scan_findings import first_names
 from webhook.migrate.manifests import scan_manifests, unplaced
-from webhook.migrate.output_files import FileState, OutputFile, is_generated_file, write_folder
+from webhook.migrate.output_files import (
+    INDEX_OWNER,
+    FileState,
+    OutputFile,
+    is_generated_file,
+    namespace_owner,
+    write_folder,
+)
 from webhook.migrate.plan import Migration, plan_migration
 from webhook.migrate.workload_plan import safe_name
 from webhook.scan.options import ScanFilters, ScanOptions
@@ -184,19 +191,22 @@ def _write(planned: _Planned, output_dir: Path, *, force: bool) -> list[OutputFi
     files: list[OutputFile] = []
     for plan in migration.namespaces:
         written = contents.namespace_files(plan, migration)
-        files += write_folder(output_dir / safe_name(plan.namespace), written, force=force, remove=is_complete)
+        name = safe_name(plan.namespace)
+        files += write_folder(output_dir / name, namespace_owner(name), written, force=force, remove=is_complete)
     current = {safe_name(plan.namespace) for plan in migration.namespaces}
     others: list[str] = []
     for folder in sorted(output_dir.iterdir()) if output_dir.is_dir() else ():
         if folder.name not in current and folder.is_dir():
+            owner = namespace_owner(folder.name)
             if is_complete and planned.covers(folder.name):
-                files += write_folder(folder, {}, force=force)
-            elif folder.name == safe_name(folder.name) and is_generated_file(folder / CHECKLIST):
+                files += write_folder(folder, owner, {}, force=force)
+            elif is_generated_file(folder / CHECKLIST, owner):
                 others.append(folder.name)
     if migration.namespaces or others:
-        files += write_folder(output_dir, {CHECKLIST: contents.index(migration, others)}, force=force, remove=False)
+        index = {CHECKLIST: contents.index(migration, others)}
+        files += write_folder(output_dir, INDEX_OWNER, index, force=force, remove=False)
     elif is_complete:
-        files += write_folder(output_dir, {}, force=force)
+        files += write_folder(output_dir, INDEX_OWNER, {}, force=force)
     return files
 
 
@@ -219,7 +229,7 @@ def _print(planned: _Planned, files: list[OutputFile], output_dir: Path) -> int:
         click.echo(f"files: {', '.join(shown)}{start}")
     edited = [file.path for file in files if file.state is FileState.KEPT]
     for path in edited:
-        message = "kept, because it was edited; compare, or use --force to overwrite it"
+        message = "kept: edited, or of another program or migration; compare, or overwrite it with --force"
         click.echo(f"error: {plain(str(path))}: {message}", err=True)
     if edited or not migration.is_complete:
         return 2
