@@ -184,6 +184,70 @@ def test_object_that_a_file_lacks_is_named(tmp_path: Path, name: str, message: s
 
 
 @pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ("operation: PATCH", 'request.operation: invalid operation "PATCH"; use CREATE, UPDATE, DELETE or CONNECT'),
+        ("operation: create", 'request.operation: invalid operation "create"; did you mean "CREATE"?'),
+        ("subresource: ephemeralcontainer",
+         'request.subresource: unknown subresource "ephemeralcontainer"; did you mean "ephemeralcontainers"?'),
+        ("namespace: A_b",
+         'request.namespace: must be the name of a namespace, or "" for an object without one, not "A_b"'),
+        ("name: a/b", 'request.name: must be the name of an object, not "a/b"'),
+        ("user: 'system:serviceaccount:a/b'",
+         ("request.user: must be the name of a user, such as system:serviceaccount:NAMESPACE:NAME or system:node:NAME,"
+         ' not "system:serviceaccount:a/b"')),
+        ("groups: ['system:node']", 'request.groups[0]: unknown group "system:node"; did you mean "system:nodes"?'),
+        ("groups: ['']", 'request.groups[0]: must be the name of a group, not ""'),
+    ],
+)  # fmt: skip
+def test_request_that_the_api_server_never_sends_is_an_error(tmp_path: Path, request_: str, message: str) -> None:
+    report = run(tmp_path, test=f"case: it\n{POD}request: {{{request_}}}\ndecision: denied\n")
+    assert ([problem.message for problem in report.problems], report.exit_status) == ([message], 2)
+
+
+def test_request_with_names_of_kubernetes_is_run(tmp_path: Path) -> None:
+    groups = "[system:authenticated, 'system:serviceaccounts:ci', 'system:node-problems-of-ours', devs]"
+    request = f"{{operation: UPDATE, subresource: status, user: 'system:serviceaccount:ci:a.b', groups: {groups}}}"
+    assert failures(tmp_path, f"case: it\n{POD}request: {request}\n") == []
+
+
+STATE = "use a Secret, Namespace or ServiceAccount of apiVersion v1"
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("apiVersion: v1, kind: Secrte, metadata: {name: x}",
+         'cluster[0]: the core API (v1) has no kind "Secrte"; did you mean "Secret"?'),
+        ("apiVersion: v1, kind: Pod, metadata: {name: x}",
+         f"cluster[0]: Pod of v1 is no state of the cluster; {STATE}"),
+        ("apiVersion: v2, kind: Namespace, metadata: {name: x}",
+         f"cluster[0]: Namespace of v2 is no state of the cluster; {STATE}"),
+        ("apiVersion: v1, kind: Secret, metadata: {name: x}, tpye: q",
+         'cluster[0].tpye: unknown field "tpye"; did you mean "type"?'),
+        ("apiVersion: v1, kind: ServiceAccount, metadata: {name: x}, automountServiceAccountTokn: false",
+         ('cluster[0].automountServiceAccountTokn: unknown field "automountServiceAccountTokn";'
+         ' did you mean "automountServiceAccountToken"?')),
+        ("apiVersion: v1, kind: Namespace, metadata: {labels: {a: b}}", "cluster[0]: Namespace has no metadata.name"),
+        ("apiVersion: v1, kind: Namespace, metadata: {name: x, labels: [a]}",
+         "cluster[0]: metadata.labels must be a mapping, not a list"),
+    ],
+)  # fmt: skip
+def test_mistake_in_the_cluster_is_an_error(tmp_path: Path, state: str, message: str) -> None:
+    report = run(tmp_path, test=f"case: it\n{POD}cluster:\n- {{{state}}}\n")
+    assert [(problem.message, problem.line) for problem in report.problems] == [(message, 4)]
+
+
+def test_file_with_the_cluster_may_have_other_objects(tmp_path: Path) -> None:
+    other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n"
+    case = f"case: it\n{POD}cluster: [state.yaml]\n"
+    assert run(tmp_path, test=case, state=other).exit_status == 0
+    report = run(tmp_path, state=f"{other}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: x}}\ntpye: q\n")
+    message = 'cluster[0]: "state.yaml": line 5: unknown field "tpye"; did you mean "type"?'
+    assert [problem.message for problem in report.problems] == [message]
+
+
+@pytest.mark.parametrize(
     ("document", "line", "message"),
     [
         pytest.param(f"caes: b\n{POD}", 4, 'unknown key "caes"; did you mean "case"?', id="misspelt"),

@@ -8,6 +8,8 @@ from typing import Annotated, Any, NamedTuple
 import yaml
 from msgspec import UNSET, Meta, UnsetType
 
+from webhook.check.case_cluster import state_mistakes
+from webhook.check.case_request import Namespace, RequestSettings, request_mistakes
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.sample_reviews import review, with_api_token
 from webhook.check.unknown_fields import misspelt_fields
@@ -36,17 +38,6 @@ _STRENGTH = [Action.AUDIT, Action.WARN, Action.PATCH, Action.REJECT]
 _RULES = {*BY_NAME, INVALID_POLICY, UNREADABLE_OBJECT}
 
 
-class RequestSettings(Section):
-    """The request about the object, and who sends it."""
-
-    namespace: Maybe[_Text] = UNSET
-    name: Maybe[_Text] = UNSET
-    user: Maybe[_Text] = UNSET
-    groups: Maybe[_Texts] = UNSET
-    operation: Maybe[_Text] = UNSET
-    subresource: Maybe[_Text] = UNSET
-
-
 class CaseSettings(Section, kw_only=True):
     """The keys of a case, besides those that start with `x-`. A policy and objects can be the names of files."""
 
@@ -58,7 +49,7 @@ class CaseSettings(Section, kw_only=True):
     request: Maybe[RequestSettings] = UNSET
     now: Maybe[_Text] = UNSET
     api_audiences: Maybe[_Texts] = UNSET
-    own_namespace: Maybe[_Text] = UNSET
+    own_namespace: Maybe[Namespace] = UNSET
     api_token: Maybe[bool] = UNSET
     decision: Annotated[Maybe[Outcome], Meta(extra={"form": "invalid decision"})] = UNSET
     findings: Maybe[dict[str, Annotated[Action, Meta(extra={"form": "invalid action"})]]] = UNSET
@@ -161,10 +152,12 @@ def build_case(
         if rule not in _RULES:
             errors.add(("findings",), f"unknown rule {quote(rule)}{errors.suggest(rule, _RULES)}", key=rule)
     policy = default if settings.policy is UNSET else build.policy(settings.policy)
+    requested = given(settings.request, RequestSettings())
+    for path, message in request_mistakes(requested):
+        errors.add(path, message)
     request = {
-        key: value for key in RequestSettings.__struct_fields__
-        if (value := getattr(given(settings.request, RequestSettings()), key)) is not UNSET
-    }  # fmt: skip
+        key: value for key in RequestSettings.__struct_fields__ if (value := getattr(requested, key)) is not UNSET
+    }
     obj = build.object(("object",), settings.object)
     request["old"] = build.object(("old",), settings.old) if settings.old not in (UNSET, None) else None
     time = build.time(settings.now) if isinstance(settings.now, str) else now
@@ -248,10 +241,13 @@ class _Builder:
         """Yield the objects in maps and files."""
         for number, value in enumerate(values):
             path = ("cluster", number)
-            if isinstance(value, str):
-                yield from self._in_file(path, value)
-            else:
-                yield from self._read(path, json.dumps(value).encode(), "")
+            in_file = isinstance(value, str)
+            found = self._in_file(path, value) if in_file else self._read(path, json.dumps(value).encode(), "")
+            for manifest in found:
+                where = f"{quote(value)}: line {manifest.line}: " if in_file else ""
+                for below, message in state_mistakes(manifest, in_file=in_file):
+                    self._errors.add(path if in_file else (*path, *below), f"{where}{message}")
+                yield manifest
 
     def _in_file(self, path: Path, name: str) -> Iterator[Manifest]:
         data = self._content(path, name)

@@ -1,0 +1,44 @@
+"""The state of the cluster in a test case: the objects that rules look up, which nothing else checks."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from webhook.check.unknown_fields import misspelt_fields
+from webhook.check.unknown_kinds import kind_error
+from webhook.core.decode_errors import explain_decode_error
+from webhook.core.documents.document import Path
+from webhook.core.formatting import did_you_mean
+from webhook.core.json_patch import json_path
+from webhook.core.k8s_types import Namespace, Object
+from webhook.core.manifests import Manifest
+from webhook.core.token_objects import Secret, ServiceAccount
+
+_KINDS: dict[str, type[Object]] = {kind.__name__: kind for kind in (Namespace, Secret, ServiceAccount)}
+
+
+def state_mistakes(manifest: Manifest, *, in_file: bool) -> Iterator[tuple[Path, str]]:
+    """Yield why an object is no state of a cluster, each with its path in the object.
+
+    `in_file`: a file may have objects of other kinds beside them.
+    """
+    raw = msgspec.json.decode(manifest.raw)
+    model = _KINDS.get(manifest.kind)
+    if model is None or raw["apiVersion"] != "v1":
+        message = kind_error(manifest)
+        if model or not in_file:
+            hint = "" if model else did_you_mean(manifest.kind, _KINDS)
+            hint = hint or "; use a Secret, Namespace or ServiceAccount of apiVersion v1"
+            message = message or f"{manifest.kind} of {raw['apiVersion']} is no state of the cluster{hint}"
+        if message:
+            yield (), message
+        return
+    try:
+        obj = msgspec.json.decode(manifest.raw, type=model)
+    except msgspec.DecodeError as error:
+        pointer, message = explain_decode_error(error)
+        yield (), f"{json_path(pointer) or 'it'} {message}"
+        return
+    yield from misspelt_fields(raw, obj)
+    if not manifest.name:
+        yield (), f"{manifest.kind} has no metadata.name"
