@@ -178,6 +178,7 @@ def test_text_shows_the_whole_report(small_cluster) -> None:
     assert (
         text(small_cluster.scan(EXEMPTIONS))
         == """\
+2 of 3 pods, 1 of 2 workloads would be denied if recreated under this policy, as far as could be read.
 cluster    https://api, 2026-11-24 12:00 UTC
 policy     POLICY, enforce: policy.yaml
 audiences  the API server's, assumed (see --api-audience): https://kubernetes.default.svc, https://kubernetes.default.svc.cluster.local
@@ -213,12 +214,14 @@ API server tokens and injections
   patch: token-expiration: the API server's token has lifetime 31536000s (Kubernetes extends 3607s to a year), \
 exceeding the maximum 3600s; capped to 3600s: 3 pods in shop
 
-legacy Secrets
+legacy Secrets in use: allowed if recreated (exempt: legacy-token-secret)
   Secret/used in shop: token of app (no permissions), created 2026-01-01, last used 2026-11-20
     referenced by Deployment/web (1 pod): spec.initContainers[0].env[0]
   Secret/old in shop: token of app (no permissions), created 2026-01-01, no use recorded since 2026-02-01
     referenced by Deployment/web (1 pod): spec.containers[0].env[0]
     listed by ServiceAccount/app
+
+legacy Secrets not in use
   Secret/unused in shop: token of app (no permissions), created 2026-01-01, no use recorded since 2026-02-01: \
 safe to delete
 
@@ -230,14 +233,6 @@ ServiceAccounts with API tokens
   no permissions: 2 ServiceAccounts (app in shop, default in shop): API token mounted in Deployment/web, Pod/bare \
 (2 pods); 3 legacy Secrets; set automountServiceAccountToken: false
 
-safe to delete: first disable these Secrets with 'tokenguard legacy disable', which can be undone: a client that runs \
-less often may still need one. Then delete them, which revokes their tokens. Enforce legacy-token-secret; otherwise \
-anyone who has a copy of the token can make it valid again, with a new Secret of the same name; see 'tokenguard rules \
-legacy-token-secret'
-
-next step: 'tokenguard migrate' writes a checklist for each namespace, and a patch for each workload that refers to \
-a legacy Secret; 'tokenguard rules legacy-token-reference' has an example of the projected token
-
 tokens in pods by audience and lifetime
   API server, 1 hour: 0 now, 1 if recreated
   API server, 1 year: 2 now, 0 if recreated
@@ -248,6 +243,14 @@ exemptions
   * for everything in nowhere: unused; never expires; reason: unused
   token-expiration for everything in shop: expired, would match 3; until 2026-11-23; reason: over
   token-request-expiration for admin: unknown, depends on the user of a request; never expires; reason: unseen
+
+safe to delete: first disable these Secrets with 'tokenguard legacy disable', which can be undone: a client that runs \
+less often may still need one. Then delete them, which revokes their tokens. Enforce legacy-token-secret; otherwise \
+anyone who has a copy of the token can make it valid again, with a new Secret of the same name; see 'tokenguard rules \
+legacy-token-secret'
+
+next step: 'tokenguard migrate' writes a checklist for each namespace, and a patch for each workload that refers to \
+a legacy Secret; 'tokenguard rules legacy-token-reference' has an example of the projected token
 
 not read: secrets: HTTP 403: no\\x1b[31m
   missing: what is lacking
@@ -300,6 +303,69 @@ def test_summary_counts_tokenless_and_exempt_objects() -> None:
     assert "\nsimulated  1: 1 in use; exempt: 1 workload and 1 legacy Secret\n" in report
     assert "pods that would be denied" not in text(small.scan(exempt))
     assert "; exempt: " not in text(small.scan(exempt, filters=ScanFilters(rules=("legacy-token-reference",))))
+
+
+def test_text_entries_say_why_they_are_under_their_heading() -> None:
+    host = {"name": "h", "hostPath": {"path": "/"}}
+    small = (
+        Small()
+        .pod("host", live() | {"volumes": [*live()["volumes"], host]})
+        .pod("warned", spec([host], automountServiceAccountToken=False))
+    )
+    patched, warned = (
+        section.splitlines() for section in text(small.scan()).split("\n\n") if section.startswith("workloads: ")
+    )
+    reason = "    patch: token-expiration: see 'API server tokens and injections'"
+    assert (patched[0], patched[-1], len(patched)) == ("workloads: patched if recreated", reason, 4)
+    assert (warned[0], len(warned)) == ("workloads: warned if recreated", 3)
+    assert reason not in text(small.scan(filters=ScanFilters(actions=(Action.WARN,))))
+
+
+def test_text_shows_secrets_by_outcome_and_reason() -> None:
+    small = Small(secret("used", last_used="2026-11-20"), secret("old"), secret("bad", invalid_since="2026-11-01"))
+    heads = [line for line in text(small.scan()).splitlines() if line.startswith(("legacy Secrets", "  Secret/"))][1:]
+    assert [head.split(" in shop")[0] for head in heads] == [
+        "legacy Secrets in use: denied if recreated (reject: legacy-token-secret)",
+        "  Secret/used",
+        "legacy Secrets not in use",
+        "  Secret/old",
+        "  Secret/bad",
+    ]
+    shown = text(small.scan("rules: {legacy-token-secret: 'off'}\n"))
+    assert "\nlegacy Secrets in use: allowed if recreated\n" in shown
+
+
+def test_text_folds_what_only_needs_permissions() -> None:
+    def unread(resource: str, reason: str = "HTTP 403: no", *, affects_decisions: bool = False) -> UnreadResource:
+        return UnreadResource(resource, reason, "what accounts may do", "see", affects_decisions=affects_decisions)
+
+    small = Small()
+    small.snapshot.unread += [unread("roles"), unread("rolebindings"), unread("other", "HTTP 404: gone")]
+    small.snapshot.unread.append(unread("secrets", affects_decisions=True))
+    report = text(small.scan())
+    folded = "not read, as that needs more permissions: roles, rolebindings\n  missing: what accounts may do\n"
+    assert f"\n\n{folded}" in report
+    assert [line for line in report.splitlines() if line.startswith("not read: ")] == [
+        "not read: other: HTTP 404: gone",
+        "not read: secrets: HTTP 403: no",
+    ]
+
+
+def test_text_begins_with_what_would_be_denied() -> None:
+    small = Small(secret("old")).pod("a", spec(container=named_secret("old"))).pod("b", live())
+    first = "1 of 2 pods, 1 of 2 workloads would be denied if recreated under this policy."
+    assert text(small.scan()).startswith(f"{first}\ncluster ")
+    off = 'rules: {legacy-token-reference: "off"}\n'
+    assert text(small.scan("", off)).startswith("Nothing would be denied if recreated under the simulated policy.\n")
+
+
+def test_text_ends_with_the_next_step() -> None:
+    small = Small(secret("old"), secret("unused")).pod("a", spec(container=named_secret("old")))
+    assert [paragraph.partition(":")[0] for paragraph in text(small.scan()).split("\n\n")[-3:]] == [
+        "tokens in pods by audience and lifetime\n  API server, never expires",
+        "safe to delete",
+        "next step",
+    ]
 
 
 def test_text_simulated_policy_shows_changes_by_workload(small_cluster) -> None:
@@ -417,7 +483,7 @@ def test_summary_fits_a_screen(small_cluster) -> None:
     small_cluster.pod("host", spec([{"name": "h", "hostPath": {"path": "/"}}]))
     report = small_cluster.scan(EXEMPTIONS, EXEMPTIONS + INJECT + "rules: {token-request-binding: reject}\n")
     summary = text(report, width=80).partition("\n\n")[0].split("\n")
-    assert len(summary) <= 33, "24 and the second lines of long values"
+    assert len(summary) <= 35, "24 and the second lines of long values"
     assert max(map(len, summary)) <= 80
     words = " ".join(" ".join(summary).split())
     assert "https://kubernetes.default.svc, https://kubernetes.default.svc.cluster.local" in words
@@ -453,7 +519,7 @@ def test_summary_long_rule_name_keeps_columns_aligned(small_cluster) -> None:
 def test_text_shows_filters_and_counts_all(small_cluster) -> None:
     only = ScanFilters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
     lines = text(small_cluster.scan(filters=only)).split("\n")
-    assert lines[4:8] == [
+    assert lines[5:9] == [
         "           showing only namespace sh*",
         "           showing only rule token-expiration; action patch (outcomes count all)",
         "if recreated under this policy  denied       patched        warned       allowed",
@@ -489,7 +555,8 @@ exemptions:
         "exemptions 5: 1 in use, 2 shadowed, 1 not scanned, 1 expired, 1 expiring soon; exempt: 1 workload\n" in report
     )
     assert [
-        line.partition(": ")[2].partition("; ")[0] for line in report.partition("\nexemptions\n")[2].split("\n")
+        line.partition(": ")[2].partition("; ")[0]
+        for line in report.split("\nexemptions\n")[1].split("\n\n")[0].split("\n")
     ] == [
         "in use, matches 1",
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
@@ -519,8 +586,8 @@ def test_text_shows_the_most_powerful_accounts_first() -> None:
     assert f"  Pod/root in shop, {accounts}; and 1 more workload with 1 pod\n" in found
     secrets = [line.partition(",")[0] for line in found.split("\n") if line.startswith("  Secret/")]
     assert secrets == [
-        "  Secret/new in shop: token of root (cluster-admin)",
         "  Secret/old in shop: token of limited (may read Secrets in shop)",
+        "  Secret/new in shop: token of root (cluster-admin)",
     ]
     accounts = found.partition("\nServiceAccounts with API tokens\n")[2].split("\n")
     assert [line.split(":")[0] for line in accounts[:3]] == [
@@ -541,8 +608,8 @@ def test_text_shows_permissions_without_a_running_pod() -> None:
     ]
     rows = Page("".join(page.format_report(small.scan()))).rows("workloads")
     assert [(row["Workload"], row["Account"]) for row in rows] == [
-        ("Deployment/z-idle", "account quiet: no permissions; token of root: cluster-admin"),
-        ("Deployment/bound", "account app: may read other objects in shop"),
+        ("Deployment/z-idle", "quiet: no permissions; token of root: cluster-admin"),
+        ("Deployment/bound", "app: may read other objects in shop"),
     ]
 
 

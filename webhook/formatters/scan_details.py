@@ -5,9 +5,11 @@ Workloads with the same findings are folded into one entry, and so are accounts 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
+from webhook.core.policy.model import Action
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.scan_findings import (
     ADMISSIONS,
@@ -26,6 +28,9 @@ from webhook.scan.report import AccountWithTokens, LegacySecret, ScannedWorkload
 
 Section = tuple[str, Iterable[str]]
 """A title and its lines."""
+_GENERATED = "API server tokens and injections"
+_ACTIONS = {Outcome.DENIED: Action.REJECT, Outcome.PATCHED: Action.PATCH, Outcome.WARNED: Action.WARN}
+"""The action that leads to an outcome."""
 _NAMES = re.compile(r'"[^"]*"|\[\d+\]')
 """What may differ in findings that are folded: names in quotes, and places in a list."""
 _DELETE_COPY = ": delete it and the token's ServiceAccount, because while the account exists, the token can be restored"
@@ -38,14 +43,17 @@ def sections(report: ScanReport) -> Iterator[Section]:
     """
     for outcome in summary.OUTCOMES:
         workloads = [workload for workload in report.workloads if workload.outcome is outcome]
-        yield f"workloads: {outcome} if recreated", [*_workloads(workloads), *_others(workloads, report)]
-    yield "API server tokens and injections", [*_generated(report.workloads)]
+        yield f"workloads: {outcome} if recreated", [*_workloads(workloads, report), *_others(workloads, report)]
+    yield _GENERATED, [*_generated(report.workloads)]
     yield "pods that were admitted without evaluation", [*_unevaluated(report)]
     shows_all = report.filters.show_all_findings
-    shown = (
-        secret for secret in summary.ordered_secrets(report) if shows_all or (secret.result and secret.result.findings)
+    yield from _secret_sections(
+        [
+            secret
+            for secret in summary.ordered_secrets(report)
+            if shows_all or (secret.result and secret.result.findings)
+        ]
     )
-    yield "legacy Secrets", [line for secret in shown for line in _secret(secret)]
     yield (
         "CSIDrivers",
         [
@@ -58,15 +66,24 @@ def sections(report: ScanReport) -> Iterator[Section]:
     yield "ServiceAccounts with API tokens", _accounts(report.accounts_with_tokens) if shows_all else ()
 
 
-def _workloads(workloads: Iterable[ScannedWorkload]) -> Iterator[str]:
+def _workloads(workloads: Iterable[ScannedWorkload], report: ScanReport) -> Iterator[str]:
     """Yield an entry for all workloads with the same findings, those with the most powerful accounts first."""
     alike: dict[tuple[FindingLine, ...], list[ScannedWorkload]] = {}
     for workload in summary.ordered_workloads(workloads):
         if lines := tuple(workload_lines(workload)):
-            alike.setdefault(lines, []).append(workload)
+            reasons = _reasons(workload, lines) if report.filters.show_all_findings else ()
+            alike.setdefault((*lines, *reasons), []).append(workload)
     for lines, (first, *others) in alike.items():
         yield f"{_title(first)}, {accounts_text(first)}{_more(others)}"
         yield from (f"  {line}" for line in lines)
+
+
+def _reasons(workload: ScannedWorkload, lines: Iterable[FindingLine]) -> Iterator[FindingLine]:
+    """Yield what leads to the outcome if none of the lines does: findings that another section lists."""
+    action = _ACTIONS.get(workload.outcome)
+    if all(line.action != action for line in lines):
+        rules = dict.fromkeys(line.rule for line in generated_findings(workload) if line.action == action)
+        yield from (FindingLine(str(action), rule, f"see '{_GENERATED}'") for rule in rules)
 
 
 def _others(workloads: Iterable[ScannedWorkload], report: ScanReport) -> Iterator[str]:
@@ -124,6 +141,19 @@ def _unevaluated(report: ScanReport) -> Iterator[str]:
             correct = f"first correct these, whose next pods would be denied by {denied_by}; then " if denied_by else ""
             advice = f"; {restored}{correct}recreate them"
         yield f"{ADMISSIONS[admission]}: {those} ({rules}){advice}"
+
+
+def _secret_sections(secrets: Sequence[LegacySecret]) -> Iterator[Section]:
+    """Yield a section for all legacy Secrets with the same outcome and reasons, then those that are not in use."""
+    for outcome in summary.OUTCOMES:
+        alike: dict[str, list[str]] = {}
+        for secret in secrets:
+            if secret.result and secret.result.outcome is outcome:
+                rules = dict.fromkeys(f"{line.action}: {line.rule}" for line in result_lines(secret.result))
+                reasons = ", ".join(rules) or secret.result.note
+                alike.setdefault(f" ({reasons})" if reasons else "", []).extend(_secret(secret))
+        yield from ((f"legacy Secrets in use: {outcome} if recreated{why}", lines) for why, lines in alike.items())
+    yield "legacy Secrets not in use", [line for secret in secrets if not secret.result for line in _secret(secret)]
 
 
 def _secret(secret: LegacySecret) -> Iterator[str]:

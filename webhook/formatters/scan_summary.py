@@ -261,8 +261,8 @@ def _enforced(objects: Iterable[tuple[str, Sequence[EvaluationResult]]]) -> list
     ]
 
 
-def headline(report: ScanReport) -> str:
-    """Return in a sentence what would be denied, and in others what the report is limited to."""
+def verdict(report: ScanReport) -> str:
+    """Return in a sentence what would be denied."""
     denied = []
     for title, now, simulated in outcome_counts(report)[:2]:
         counts = simulated if report.simulated and simulated else now
@@ -270,7 +270,12 @@ def headline(report: ScanReport) -> str:
             denied.append(f"{counts.denied} of {counts.total} {title.partition(' (')[0]}")
     policy = "the simulated" if report.simulated else "this"
     unsure = ", as far as could be read" if report.may_be_wrong else ""
-    sentence = f"{', '.join(denied) or 'Nothing'} would be denied if recreated under {policy} policy{unsure}."
+    return f"{', '.join(denied) or 'Nothing'} would be denied if recreated under {policy} policy{unsure}."
+
+
+def headline(report: ScanReport) -> str:
+    """Return in a sentence what would be denied, and in others what the report is limited to."""
+    sentence = verdict(report)
     if report.legacy_secrets:
         sentence = f"{sentence} {counted(len(report.legacy_secrets), 'legacy Secret')} with a token that never expires."
     if enforced := under_enforce(report, simulated=report.simulated is not None):

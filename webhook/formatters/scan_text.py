@@ -25,6 +25,7 @@ from webhook.formatters.wrapping import wrapped
 from webhook.scan.evaluation_result import Change
 from webhook.scan.report import CsiDriver, ScanReport, ServiceAccountResult
 
+_REFUSED = "HTTP 403"
 _NAME, _HEAD, _CELL = 11, 24, 14
 _MILLION = 1_000_000
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
@@ -48,20 +49,22 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
     for title, lines in _changes(report) if report.simulated else scan_details.sections(report):
         yield from _section(title, lines, options)
     shows_all = report.filters.show_all_findings
-    if shows_all and any(secret.removable for secret in report.legacy_secrets) and not report.simulated:
-        yield from ("", *wrapped(_SAFE_TO_DELETE, options.width))
-    if shows_all and any(secret.references for secret in report.legacy_secrets) and not report.simulated:
-        yield from ("", *wrapped(_NEXT_STEP, options.width))
     if shows_all:
         yield from _section("tokens in pods by audience and lifetime", _token_uses(report), options)
         yield from _exemptions(report, options)
+    if shows_all and not report.simulated:
+        if any(secret.removable for secret in report.legacy_secrets):
+            yield from ("", *wrapped(_SAFE_TO_DELETE, options.width))
+        if any(secret.references for secret in report.legacy_secrets):
+            yield from ("", *wrapped(_NEXT_STEP, options.width))
     yield from _unread(report, options)
 
 
 def _unread(report: ScanReport, options: FormatOptions) -> Iterator[str]:
-    """Yield what could not be read; in one paragraph what a scan of single namespaces lacks of the whole cluster."""
+    """Yield what could not be read; in one paragraph what needs more permissions, and no outcome depends on."""
     title = _styled("not read", "red", colour=options.colour)
-    outside = [unread for unread in report.unread if report.filters.namespaces and not unread.affects_decisions]
+    refused = [unread for unread in report.unread if report.filters.namespaces or unread.reason.startswith(_REFUSED)]
+    outside = [unread for unread in refused if not unread.affects_decisions]
     if len(outside) > 1:
         missing = "; ".join(dict.fromkeys(unread.missing for unread in outside))
         resources = ", ".join(unread.resource for unread in outside)
@@ -91,7 +94,8 @@ def _exemptions(report: ScanReport, options: FormatOptions) -> Iterator[str]:
 
 def summary_lines(report: ScanReport, width: int = 0) -> list[str]:
     """Return the summary, wrapped at a width in columns (0: not)."""
-    head = [*_fields(summary.scan_fields(report), width), *_outcomes(report, width)]
+    verdict = wrapped(summary.verdict(report), width)
+    head = [*verdict, *_fields(summary.scan_fields(report), width), *_outcomes(report, width)]
     return [*head, *_rules(report), *_lifetimes(report), *_fields(summary.state_fields(report), width)]
 
 
@@ -152,7 +156,8 @@ def _section(title: str, lines: Iterable[str], options: FormatOptions) -> Iterat
     """Yield a title and indented lines; nothing without lines."""
     for number, line in enumerate(lines):
         if not number:
-            yield from ("", _styled(title, None, colour=options.colour))
+            heads = wrapped(title, options.width)
+            yield from ("", *(_styled(head, None, colour=options.colour) for head in heads))
         first, *others = wrapped(f"  {line}", options.width)
         yield _coloured(first) if options.colour else first
         yield from others

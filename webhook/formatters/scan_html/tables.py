@@ -75,7 +75,7 @@ def _workload(filters: ScanFilters, workload: ScannedWorkload) -> Row:
     dangerous = any(summary.is_dangerous(account.grants) for account in workload.accounts)
     cells = [
         name(workload.title),
-        Cell(accounts_text(workload), _rank(workload.severity), _look(dangerous=dangerous)),
+        Cell(accounts_text(workload).removeprefix("account "), _rank(workload.severity), _look(dangerous=dangerous)),
         number(workload.pod_count),
         _outcome(workload.outcome),
     ]
