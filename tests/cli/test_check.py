@@ -192,9 +192,9 @@ def test_check_duplicate_key_is_a_warning_exits_0(tmp_path: Path, output: str, s
     done = check("--output", output, ".", at=tmp_path)
     assert done.exit_code == 0
     lines = [line for line in getattr(done, stream).splitlines() if "duplicate" in line]
-    assert lines == [f"warning: pod.yaml:17: {DUPLICATE}"]
+    assert lines == [f"warning: pod.yaml:17:41: {DUPLICATE}"]
     if output == "json":
-        expected = {"file": "pod.yaml", "document": 2, "line": 17, "column": None, "message": DUPLICATE}
+        expected = {"file": "pod.yaml", "document": 2, "line": 17, "column": 41, "message": DUPLICATE}
         assert json.loads(done.stdout)["warnings"] == [expected]
     if output == "sarif":
         (notification,) = json.loads(done.stdout)["runs"][0]["invocations"][0]["toolExecutionNotifications"]

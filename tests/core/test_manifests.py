@@ -298,12 +298,23 @@ def test_duplicate_keys_of_json_have_their_lines() -> None:
         b'{"apiVersion": "v1", "kind": "X",\n"a": {"b": "\\"}",\n "b": 2},\n"\\u0061": 3}\n{"b": 1,\n "b": 2}'
     )
     assert json.loads(reading.manifests[0].raw)["a"] == 3
-    assert [(warning.document, warning.line, warning.message.split(":")[0]) for warning in reading.warnings] == [
-        (1, 3, 'duplicate key "b"'),
-        (1, 4, 'duplicate key "a"'),
-        (2, 6, 'duplicate key "b"'),
+    assert [(each.document, each.line, each.column, each.message.split(":")[0]) for each in reading.warnings] == [
+        (1, 3, 2, 'duplicate key "b"'),
+        (1, 4, 1, 'duplicate key "a"'),
+        (2, 6, 2, 'duplicate key "b"'),
     ]
     assert [warning.foreign for warning in reading.warnings] == [False, False, True]
+
+
+def test_json_that_only_yaml_allows_is_warned_about() -> None:
+    data = b'{"apiVersion": "v1",\n"kind": "Pod",\n}\n'
+    [warning] = read_manifests(data).warnings
+    assert (warning.line, warning.column) == (2, 14)
+    assert warning.message == (
+        "is read as YAML, because it is not JSON: a comma before }; remove it; kubectl before 1.33 refuses it"
+    )
+    for same in (b"---\n" + data, data.replace(b'"', b"")):
+        assert (len(read_manifests(same).manifests), read_manifests(same).warnings) == (1, ())
 
 
 def test_many_warnings_about_a_document_are_counted() -> None:
@@ -344,7 +355,11 @@ BROKEN = {
         2,
         "is not YAML: found character that cannot start any token; indent with spaces, not tabs",
     ),
-    "broken JSON": (b'{"apiVersion": "v1"}\n{"kind":\n', 3, "is not JSON: expecting value"),
+    "broken JSON": (b'{"apiVersion": "v1"}\n{"kind":\n', 2, "is not JSON: expecting value"),
+    "JSON with a comma at the end of a list": (b'{"a": [1, 2 ,\n\n]\n', 1, "is not JSON: a comma before ]; remove it"),
+    "broken JSON at first": (b'{"apiVersion":\n"v1" 1\n\n', 2, "is not JSON: expecting ',' delimiter"),
+    "JSON that ends too early": (b'{"apiVersion":\n\n', 1, "is not JSON: expecting value"),
+    "broken YAML in braces": (b"{apiVersion: v1\n", 2, "is not YAML: did not find expected ',' or '}'"),
     "UTF-16 without a mark": ("a: 1".encode("utf-16-le"), 1, "contains a control character, which YAML does not allow"),
     "a control character": (b"a: 1\nb: \x01\n", 2, "contains a control character, which YAML does not allow"),
     "an alias of nothing": (b"a: *b\n", 1, 'alias "b" has no anchor; put a * at the start of a text in quotes'),

@@ -134,7 +134,7 @@ def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
         else:
             report.not_evaluated.append(NotEvaluated(TEMPLATES if unread.template else NO_OBJECTS, problem))
     report.warnings += (
-        InputProblem(path, warning.message, warning.line, warning.document)
+        InputProblem(path, warning.message, warning.line, warning.document, warning.column or None)
         for warning in reading.warnings
         if named or not warning.foreign
     )

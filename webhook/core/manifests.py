@@ -148,7 +148,10 @@ def read_manifests(data: bytes) -> Reading:
                 number = document.number + 1
                 objects = list(_objects(document, value))
                 foreign = _are_foreign(objects)
-                warnings += (Problem(each.line, each.message, document.number, foreign) for each in document.warnings)
+                warnings += (
+                    Problem(each.line, each.message, document.number, foreign, column=each.column)
+                    for each in document.warnings
+                )
                 in_piece += objects
         except DocumentError as error:
             in_piece.append(_unreadable(piece.text, error, number))

@@ -13,6 +13,7 @@ from webhook.core.json_patch import escape
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _INT64 = 2**63
+NOT_JSON = "is not JSON: "
 
 
 class _Piece:
@@ -26,6 +27,10 @@ class _Piece:
     def line_at(self, position: int) -> int:
         """Return the line of a position."""
         return self._first_line + bisect_left(self._newlines, position)
+
+    def column_at(self, position: int) -> int:
+        """Return the column of a position."""
+        return position - self.text.rfind("\n", 0, position)
 
     def skip_space(self, position: int) -> int:
         """Return the position of the next token."""
@@ -109,9 +114,9 @@ def read_json(text: str, first_line: int, number: int) -> Iterator[tuple[JsonDoc
         except RecursionError:
             raise DocumentError(piece.line_at(start), "nests too deep") from None
         except json.JSONDecodeError as error:
-            message = f"is not JSON: {error.msg[0].lower()}{error.msg[1:]}"
-            line = first_line + text.count("\n", 0, error.pos)
-            raise DocumentError(line, message, column=error.colno) from None
+            position, reason = _reason(piece, error)
+            message = f"{NOT_JSON}{reason}"
+            raise DocumentError(piece.line_at(position), message, column=piece.column_at(position)) from None
         except OverflowError as error:
             raise DocumentError(piece.line_at(start), str(error), final=True) from None
         except ValueError as error:
@@ -121,11 +126,21 @@ def read_json(text: str, first_line: int, number: int) -> Iterator[tuple[JsonDoc
         start = piece.skip_space(end)
 
 
+def _reason(piece: _Piece, error: json.JSONDecodeError) -> tuple[int, str]:
+    """Return where a text is not JSON, and why; not in an empty line at the end."""
+    text = piece.text
+    comma = text.rfind(",", 0, error.pos + 1)
+    following = piece.skip_space(comma + 1)
+    if comma >= 0 and following >= error.pos and text[following : following + 1] in ("}", "]"):
+        return comma, f"a comma before {text[following]}; remove it"
+    return min(error.pos, len(text.rstrip())), f"{error.msg[0].lower()}{error.msg[1:]}"
+
+
 def _warn_of_duplicates(piece: _Piece, start: int, warnings: DocumentWarnings) -> None:
     keys: set[str] = set()
     for key, named, value in piece.members(start):
         if key in keys:
-            warnings.add(piece.line_at(named), duplicate_key(quote(key)))
+            warnings.add(piece.line_at(named), duplicate_key(quote(key)), column=piece.column_at(named))
         keys.add(key)
         _warn_of_duplicates(piece, value, warnings)
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from webhook.core.documents.document import DocumentError
-from webhook.core.documents.json_reader import JsonDocument, read_json
+from webhook.core.documents.document import DocumentError, DocumentWarning
+from webhook.core.documents.json_reader import NOT_JSON, JsonDocument, read_json
 from webhook.core.documents.yaml_reader import YamlDocument, read_yaml
 
 Document = YamlDocument | JsonDocument
@@ -19,6 +19,7 @@ Document = YamlDocument | JsonDocument
 _ENCODINGS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _SEPARATOR = re.compile(r"^---(?=[^\S\n]|\n|\Z)", re.MULTILINE)
 _TEXT_AFTER_SEPARATOR = re.compile(r"^---[^\S\n]*([^\s#].*)$", re.MULTILINE)
+_JSON_OBJECT = re.compile(r"\s*\{\s*\"")
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
 
 
@@ -90,4 +91,23 @@ def documents(piece: Piece, number: int) -> Iterator[tuple[Document, Any]]:
     except DocumentError as error:
         if read or error.final:
             raise
-        yield read_yaml(piece.text, piece.first_line, number)  # braces are YAML, too
+        yield _read_braces(piece, number, error)
+
+
+def _read_braces(piece: Piece, number: int, refused: DocumentError) -> tuple[Document, Any]:
+    """Return the document of a piece that is not JSON, but may be YAML; `refused` is why it is not JSON.
+
+    Raises `DocumentError`: `refused`, if the document looks like JSON.
+    """
+    is_meant_as_json = _JSON_OBJECT.match(piece.text)
+    try:
+        document, value = read_yaml(piece.text, piece.first_line, number)
+    except DocumentError:
+        if is_meant_as_json and refused.column:
+            raise refused from None
+        raise
+    if is_meant_as_json:
+        reason = refused.message.removeprefix(NOT_JSON)
+        message = f"is read as YAML, because it {NOT_JSON}{reason}; kubectl before 1.33 refuses it"
+        document.warnings = (DocumentWarning(refused.line, message, column=refused.column), *document.warnings)
+    return document, value
