@@ -93,7 +93,7 @@ def failures(folder: Path, case: str) -> list[str]:
             [],
             id="fields that no rule reads",
         ),
-        pytest.param("object: {apiVersion: apps/v1, kind: Deploymant}\ndecision: allowed\n", [], id="so expected"),
+        pytest.param("object: {apiVersion: a.example/v1, kind: Run}\ndecision: allowed\n", [], id="so expected"),
     ],
 )
 def test_difference_is_a_failure(tmp_path: Path, case: str, expected: list[str]) -> None:
@@ -144,7 +144,20 @@ def test_files_are_relative_to_the_case(tmp_path: Path) -> None:
         (POD + "now: noon", 3, 'now: "noon" is not a date such as 2027-03-31, or a time'),
         (POD + "cluster: [{kind: Secret}]", 3, "cluster[0]: is not a Kubernetes object: it has no apiVersion"),
         ("object: [", 3, "did not find expected node content"),
-        ("object: {apiVersion: apps/v1, kind: Deploymant}", 2, "object: no rule applies to CREATE of deploymants;"),
+        ("object: {apiVersion: apps/v1, kind: Deploymant}\ndecision: allowed", 2,
+         'object: API group apps has no kind "Deploymant"; did you mean "Deployment"?'),
+        ("object: {apiVersion: apps/v9, kind: Deployment}\ndecision: allowed", 2,
+         'object: Deployment has no API version "apps/v9"; use apps/v1'),
+        ("object: {kind: Secrte}\ndecision: allowed", 2,
+         'object: the core API (v1) has no kind "Secrte"; did you mean "Secret"?'),
+        ("object: {apiVersion: a.example/v1, kind: Run}", 2, "object: no rule applies to CREATE of runs; correct"),
+        ("object: {apiVersion: argoproj.io/v1, kind: Rollot}", 2,
+         'object: no rule applies to CREATE of rollots; did you mean "Rollout"?'),
+        ("object: {apiVersion: a.example/v1, kind: Deployment}", 2, "object: no rule applies to CREATE of deploy"),
+        (POD + "request: {namespace: demo}", 3,
+         'request.namespace: is "demo", but the object is in namespace "shop"'),
+        ("object: {kind: 5}", 2, "object: is not a Kubernetes object: it has no kind"),
+        ("object: {kind: Secret}\napiToken: true", 3, "apiToken: only a Pod that is created has this token"),
         (POD.replace("containers", "contianers") + "decision: allowed", 2,
          'object.spec.contianers: unknown field "contianers"; did you mean "containers"?'),
         (POD.replace("{name: app}]", "{name: app, envfrom: []}]"), 2,
@@ -168,6 +181,26 @@ def test_mistake_in_settings_is_one_error_at_its_line(tmp_path: Path) -> None:
         (2, 'now: "noon" is not a date such as 2027-03-31, or a time'),
         (9, 'unknown key "decison"; did you mean "decision"?'),
     ]
+
+
+def test_case_shows_all_its_errors_at_once(tmp_path: Path) -> None:
+    pod = "object: {spec: {contianers: []}}\n"
+    case = f"case: it\n{pod}findings: {{token-audienc: patch}}\ndecison: denied\nnow: noon\npolicy: {{mod: warn}}\n"
+    report = run(tmp_path, test=f"{case}request: {{operation: PATCH}}\ncluster: [{{kind: Secret}}]\n")
+    assert [problem.line for problem in report.problems] == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_incomplete_case_has_no_error_about_its_kind(tmp_path: Path) -> None:
+    report = run(tmp_path, test="case: it\nobject: {apiVersion: a.example/v1, kind: Run}\ndecison: allowed\n")
+    assert [problem.message for problem in report.problems] == ['unknown key "decison"; did you mean "decision"?']
+
+
+def test_wrong_findings_are_followed_by_their_messages(tmp_path: Path) -> None:
+    report = run(tmp_path, test=f"case: it\n{LONG}decision: patched\nfindings: {{}}\n")
+    [failure] = report.results[0].failures
+    assert failure.text.splitlines()[1].startswith("  token-expiration: spec.volumes[0]")
+    report = run(tmp_path, test=f"case: it\n{LONG}findings: {{}}\n")
+    assert ["token-expiration: spec" in failure.text for failure in report.results[0].failures] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -274,6 +307,11 @@ def test_document_without_case_in_a_test_file_is_an_error(
     report = run(tmp_path, test=f"{good}---\n{document}---\npolicy: {{}}\n---\n{good}")
     assert [(problem.line, problem.message) for problem in report.problems] == [(line, message)]
     assert (len(report.results), report.exit_status) == (2, 2)
+
+
+def test_settings_above_a_misspelt_case_are_no_error(tmp_path: Path) -> None:
+    report = run(tmp_path, test=f"policy: {{}}\n---\ncaes: b\n{POD}")
+    assert [problem.message for problem in report.problems] == ['unknown key "caes"; did you mean "case"?']
 
 
 def test_object_behind_the_last_case_is_skipped(tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ def test_test_reports_each_failed_case(tmp_path, output) -> None:
             ("passes", []),
             ("fails <&", [difference]),
         ]
-        assert report["summary"] == {"cases": 2, "passed": 1, "failed": 1, "notSelected": 0}
+        assert report["summary"] == {"cases": 2, "passed": 1, "failed": 1, "notRun": 0, "notSelected": 0}
     elif output == "github":
         summary = "2 cases in 1 file: 1 passed, 1 failed"
         assert done.stdout.splitlines() == [f"::error file={file},line=4,title=failed%3A fails <&::{failure}", summary]
@@ -306,6 +306,27 @@ def test_test_reports_each_failed_case(tmp_path, output) -> None:
         assert [(case.get("name"), [part.get("message") for part in case]) for case in suite] == [
             ("passes", []), ("fails <&", [failure]),
         ]  # fmt: skip
+
+
+def test_test_names_cases_that_cannot_be_run(tmp_path) -> None:
+    file = tmp_path / "cases.yaml"
+    settings = "now: noon\n---\n"
+    file.write_text(f"{settings}{CASES}---\ncase: broken\nobjct: {{}}\n---\n- x\n")
+    done = run_command("policy", "test", str(file))
+    summary = "3 cases in 1 file: 0 passed, 0 failed, 3 cannot be run, 1 other error"
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (2, summary)
+    done = run_command("policy", "test", str(file), "-o", "junit")
+    [suite] = ET.fromstring(done.stdout)
+    noon = 'now: "noon" is not a date such as 2027-03-31, or a time'
+    assert [(case.get("name"), [part.get("message") for part in case]) for case in suite] == [
+        (f"{file}: document 5, line 13", ["must be a map"]),
+        ("passes", [noon]),
+        ("fails <&", [noon]),
+        ("broken", [f"{noon} (and 2 more errors)"]),
+    ]
+    report = json.loads(run_command("policy", "test", str(file), "-o", "json").stdout)
+    assert report["summary"] == {"cases": 3, "passed": 0, "failed": 0, "notRun": 3, "notSelected": 0}
+    assert len(report["problems"]) == 4
 
 
 def test_test_without_a_case_exits_2(tmp_path) -> None:

@@ -22,14 +22,13 @@ def state_mistakes(manifest: Manifest, *, in_file: bool) -> Iterator[tuple[Path,
 
     `in_file`: a file may have objects of other kinds beside them.
     """
-    raw = msgspec.json.decode(manifest.raw)
     model = _KINDS.get(manifest.kind)
-    if model is None or raw["apiVersion"] != "v1":
+    if model is None or manifest.api_version != "v1":
         message = kind_error(manifest)
         if model or not in_file:
             hint = "" if model else did_you_mean(manifest.kind, _KINDS)
             hint = hint or "; use a Secret, Namespace or ServiceAccount of apiVersion v1"
-            message = message or f"{manifest.kind} of {raw['apiVersion']} is no state of the cluster{hint}"
+            message = message or f"{manifest.kind} of {manifest.api_version} is no state of the cluster{hint}"
         if message:
             yield (), message
         return
@@ -39,6 +38,7 @@ def state_mistakes(manifest: Manifest, *, in_file: bool) -> Iterator[tuple[Path,
         pointer, message = explain_decode_error(error)
         yield (), f"{json_path(pointer) or 'it'} {message}"
         return
-    yield from misspelt_fields(raw, obj)
-    if not manifest.name:
+    misspelt = list(misspelt_fields(msgspec.json.decode(manifest.raw), obj))
+    yield from misspelt
+    if not manifest.name and not misspelt:
         yield (), f"{manifest.kind} has no metadata.name"

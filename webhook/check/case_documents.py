@@ -88,6 +88,7 @@ def case_documents(path: str, text: str) -> Iterator[tuple[CaseDocument, dict[st
         if isinstance(value, dict) and "case" not in value:
             if missing := _missing_case(value):
                 yield InputProblem(path, missing[1], document.line_of(pointer_of(missing[0])), document.number)
+                is_used = True
                 continue
             if above and not is_used:
                 yield from _unused(path, above, settings)

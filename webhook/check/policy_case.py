@@ -11,15 +11,17 @@ from msgspec import UNSET, Meta, UnsetType
 from webhook.check.case_cluster import state_mistakes
 from webhook.check.case_request import Namespace, RequestSettings, request_mistakes
 from webhook.check.other_findings import UNREADABLE_OBJECT
-from webhook.check.sample_reviews import review, with_api_token
+from webhook.check.sample_reviews import RESOURCES, review, with_api_token
 from webhook.check.unknown_fields import misspelt_fields
+from webhook.check.unknown_kinds import kind_error, version_error
 from webhook.core.admission_request import AdmissionRequest, Phase, read_review
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
+from webhook.core.custom_workloads import WELL_KNOWN
 from webhook.core.decision import INVALID_POLICY, Decision, Outcome
 from webhook.core.documents.document import Path
 from webhook.core.evaluate import evaluate
-from webhook.core.formatting import listing, plain, quote
-from webhook.core.kinds import Subject
+from webhook.core.formatting import did_you_mean, listing, plain, quote
+from webhook.core.kinds import KINDS, Subject
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
 from webhook.core.policy.errors import ErrorCollector
 from webhook.core.policy.loader import read_policy
@@ -108,7 +110,8 @@ class PolicyCase:
             text = f"decision: expected {expected}, got {outcome}{_reasons(decision)}"
             yield Difference("decision", expected, outcome, text)
         if isinstance(settings.findings, dict) and settings.findings != (actions := _actions(decision)):
-            text = f"findings: expected {_shown(settings.findings)}, got {_shown(actions)}"
+            reasons = _reasons(decision) if outcome is expected else ""  # else they are above
+            text = f"findings: expected {_shown(settings.findings)}, got {_shown(actions)}{reasons}"
             yield Difference("findings", settings.findings, actions, text)
         if isinstance(settings.patched, dict):
             yield from _difference(_with_head(self.object, settings.patched), _patched(self.object, decision))
@@ -130,13 +133,19 @@ class PolicyCase:
             lines += [*decision.warnings()]
         return [*lines, self.policy.help] if lines and self.policy.help else lines
 
-    def mistakes(self) -> Iterator[tuple[Path, str]]:
-        """Yield why the object is probably not the one that is meant: a misspelt kind or field."""
+    def mistakes(self, *, is_complete: bool) -> Iterator[tuple[Path, str]]:
+        """Yield why the object is probably not the one that is meant: a misspelt kind or field.
+
+        If the case has other errors, it is not complete: what it expects of an object without rules is unknown.
+        """
         request = self.read(self.object, Phase.CHECK)
         is_intended = self.settings.decision is not UNSET or "operation" in self.request
-        if request.subject is None and not request.problem and not is_intended:
+        if request.subject is None and not request.problem and not is_intended and is_complete:
+            group = self.object["apiVersion"].rpartition("/")[0]
+            known = [kind for within, kind in (*KINDS, *WELL_KNOWN, *self.policy.workloads) if within == group]
             note = f"no rule applies to {request.operation} of {request.resource}"
-            yield (), f"{note}; correct apiVersion and kind, or add decision: allowed if that is intended"
+            hint = did_you_mean(self.object["kind"], known)
+            yield (), f"{note}{hint or '; correct apiVersion and kind, or add decision: allowed if that is intended'}"
         if request.subject is not Subject.POLICY:  # a ConfigMap's keys may have any name
             yield from misspelt_fields(self.object, request.object)
 
@@ -152,31 +161,33 @@ def build_case(
         if rule not in _RULES:
             errors.add(("findings",), f"unknown rule {quote(rule)}{errors.suggest(rule, _RULES)}", key=rule)
     policy = default if settings.policy is UNSET else build.policy(settings.policy)
-    requested = given(settings.request, RequestSettings())
-    for path, message in request_mistakes(requested):
+    sent = given(settings.request, RequestSettings())
+    for path, message in request_mistakes(sent):
         errors.add(path, message)
-    request = {
-        key: value for key in RequestSettings.__struct_fields__ if (value := getattr(requested, key)) is not UNSET
-    }
+    request = {key: value for key in RequestSettings.__struct_fields__ if (value := getattr(sent, key)) is not UNSET}
     obj = build.object(("object",), settings.object)
     request["old"] = build.object(("old",), settings.old) if settings.old not in (UNSET, None) else None
     time = build.time(settings.now) if isinstance(settings.now, str) else now
-    if errors.sorted() or policy is None or obj is None:
+    if obj is None:
         return None
     metadata = obj.get("metadata")
     namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
-    request.setdefault("namespace", namespace or "default")
+    if namespace and (requested := request.setdefault("namespace", namespace)) != namespace:
+        message = f"is {quote(str(requested))}, but the object is in namespace {quote(str(namespace))}"
+        errors.add(("request", "namespace"), message)
+    request.setdefault("namespace", "default")
     base = ClusterState(own_namespace=given(settings.own_namespace, DEFAULT_NAMESPACE))
     if isinstance(settings.api_audiences, tuple):
         base = ClusterState(own_namespace=base.own_namespace, api_audiences=settings.api_audiences)
     cluster = cluster_of(build.manifests(given(settings.cluster, ())), base, request["namespace"])
-    if errors.sorted():
-        return None
-    case = PolicyCase(
-        settings, policy, cluster, with_api_token(obj) if settings.api_token is True else obj, request, time
-    )
-    for path, message in case.mistakes():
+    case = PolicyCase(settings, policy or default, cluster, obj, request, time)
+    for path, message in case.mistakes(is_complete=not errors.sorted()):
         errors.add(("object", *path), message)
+    if settings.api_token is True:
+        if isinstance(obj.get("spec"), dict) and case.read(obj, Phase.CHECK).subject is Subject.POD:
+            case.object = with_api_token(obj)
+        else:
+            errors.add(("apiToken",), "only a Pod that is created has this token")
     return None if errors.sorted() else case
 
 
@@ -214,7 +225,10 @@ class _Builder:
     def object(self, path: Path, value: Any) -> dict[str, Any] | None:
         """Return the object in a map or a file."""
         if isinstance(value, dict):
-            return {**_DEFAULT_OBJECT, **value}
+            group = RESOURCES.get(str(value.get("kind", "Pod")), ("",))[0]
+            obj = {**_DEFAULT_OBJECT, "apiVersion": f"{group}/v1".lstrip("/"), **value}
+            read = [self._check_kind(path, manifest) for manifest in self._read(path, json.dumps(obj).encode(), "")]
+            return obj if read else None
         if not isinstance(value, str) or not value:
             if value != "":  # a missing key is an error already
                 self._errors.add(path, "must be a map, or the name of a file: FILE or FILE#KIND/NAME")
@@ -223,8 +237,7 @@ class _Builder:
         every = list(self._in_file(path, name))
         manifests = [manifest for manifest in every if wanted in ("", manifest.title)]
         if len(manifests) == 1:
-            obj: dict[str, Any] = json.loads(manifests[0].raw)
-            return obj
+            return self._check_kind(path, manifests[0])
         if not self._errors.sorted():
             titles = [manifest.title for manifest in every]
             if manifests:
@@ -236,6 +249,13 @@ class _Builder:
                 message = f"{quote(name)} has no object"
             self._errors.add(path, message)
         return None
+
+    def _check_kind(self, path: Path, manifest: Manifest) -> dict[str, Any]:
+        """Return the object, after adding an error if Kubernetes has no such kind."""
+        if message := kind_error(manifest) or version_error(manifest):
+            self._errors.add(path, message)
+        obj: dict[str, Any] = json.loads(manifest.raw)
+        return obj
 
     def manifests(self, values: Iterable[Any]) -> Iterator[Manifest]:
         """Yield the objects in maps and files."""

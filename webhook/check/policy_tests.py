@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from webhook.check.case_documents import case_documents, has_cases
+from webhook.check.case_documents import CaseDocument, case_documents, has_cases
 from webhook.check.input_files import STDIN, ExcludedPath, InputFile, InputProblem, displayed, read
 from webhook.check.policy_case import Difference, PolicyCase, build_case
 from webhook.core.documents.stream import decode_text
@@ -35,14 +35,31 @@ class CaseResult:
         return displayed(self.path)
 
 
+@dataclass(frozen=True, slots=True)
+class UnrunCase:
+    """A case that cannot be run, and all that is wrong with it."""
+
+    path: str
+    line: int
+    name: str
+    problems: tuple[InputProblem, ...]
+
+    @property
+    def file(self) -> str:
+        """The file's path as text."""
+        return displayed(self.path)
+
+
 @dataclass(slots=True)
 class PolicyTestReport:
     """The results in the order of the files.
 
-    `problems` are cases that could not be run, `skipped` files without a case, `not_selected` cases with other names.
+    `problems` are all errors, each once: of the cases in `unrun`, and others. `skipped` are files without a case,
+    `not_selected` cases with other names.
     """
 
     results: list[CaseResult] = field(default_factory=list)
+    unrun: list[UnrunCase] = field(default_factory=list)
     problems: list[InputProblem] = field(default_factory=list)
     warnings: list[InputProblem] = field(default_factory=list)
     skipped: list[InputProblem] = field(default_factory=list)
@@ -52,6 +69,12 @@ class PolicyTestReport:
     def failed(self) -> list[CaseResult]:
         """The cases that failed."""
         return [result for result in self.results if result.failures]
+
+    @property
+    def other_problems(self) -> list[InputProblem]:
+        """The errors that belong to no case with a name."""
+        of_cases = {problem for case in self.unrun for problem in case.problems}
+        return [problem for problem in self.problems if problem not in of_cases]
 
     @property
     def exit_status(self) -> int:
@@ -121,22 +144,28 @@ def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: Bin
             InputProblem(source.path, f"contains no test case; {_EXPECTED}")
         )
         return
+    known: set[tuple[str, int | None]] = set()  # also errors in settings, which several cases have
     for result in read_cases(source.path, text, run):
         if isinstance(result, NotSelected):
             report.not_selected.append(result)
         elif isinstance(result, InputProblem):
             report.problems.append(result)
+        elif isinstance(result, UnrunCase):
+            report.unrun.append(result)
+            report.problems += (problem for problem in result.problems if (problem.message, problem.line) not in known)
+            known |= {(problem.message, problem.line) for problem in result.problems}
         else:
             case, line = result
             report.results.append(CaseResult(source.path, line, case.settings.case, tuple(case.failures())))
 
 
-def read_cases(path: str, text: str, run: _Run) -> Iterator[tuple[PolicyCase, int] | InputProblem | NotSelected]:
+def read_cases(
+    path: str, text: str, run: _Run
+) -> Iterator[tuple[PolicyCase, int] | UnrunCase | InputProblem | NotSelected]:
     """Yield the cases in a file, each with its line, and what is wrong with them.
 
     A document without the key `case` has settings for the cases below it.
     """
-    known: set[PolicyError] = set()  # in settings, which several cases have
     for result in case_documents(path, text):
         if isinstance(result, InputProblem):
             yield result
@@ -147,11 +176,18 @@ def read_cases(path: str, text: str, run: _Run) -> Iterator[tuple[PolicyCase, in
             continue
         errors = ErrorCollector(document.line_of)
         case = build_case(value, run.files.reader(path), run.default, run.now, errors)
-        for error in (error for error in errors.sorted() if error not in known):
-            known.add(error)
-            yield InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line, document.number)
-        if case:
-            yield case, document.line_of("/case")
+        line = document.line_of("/case")
+        yield (
+            (case, line)
+            if case
+            else UnrunCase(
+                path, line, str(value["case"]), tuple(_problem(path, error, document) for error in errors.sorted())
+            )
+        )
+
+
+def _problem(path: str, error: PolicyError, document: CaseDocument) -> InputProblem:
+    return InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line, document.number)
 
 
 class PolicyFiles:

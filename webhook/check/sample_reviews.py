@@ -37,13 +37,16 @@ def review(  # noqa: PLR0913 - the parts of a request
     """Return the body that the API server would send about `obj`."""
     custom = (obj.get("apiVersion", "").rpartition("/")[0], f"{obj['kind'].lower()}s")
     group, resource = RESOURCES.get(obj["kind"], custom)
+    if custom[0] not in ("", group):
+        group, resource = custom
+    metadata = obj.get("metadata")
     version = {"group": group, "version": "v1"}
     token = obj["kind"] == "TokenRequest"
     request: dict[str, Any] = {
         "uid": uid,
         "kind": {**version, "kind": obj["kind"]},
         "resource": {**({"group": "", "version": "v1"} if token else version), "resource": resource},
-        "name": name or (obj.get("metadata") or {}).get("name", ""),
+        "name": name or (metadata.get("name", "") if isinstance(metadata, dict) else ""),
         "namespace": namespace,
         "operation": operation,
         "userInfo": {"username": user, "groups": list(groups)},
@@ -72,7 +75,7 @@ def with_api_token(pod: dict[str, Any], expiration: int = 3607) -> dict[str, Any
     }
 
     def mounted(containers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{**container, "volumeMounts": [*container.get("volumeMounts", []), mount]} for container in containers]
+        return [{**each, "volumeMounts": [*(each.get("volumeMounts") or []), mount]} for each in containers]
 
-    lists = {key: mounted(spec[key]) for key in ("initContainers", "containers") if key in spec}
-    return {**pod, "spec": {**spec, **lists, "volumes": [*spec.get("volumes", []), volume]}}
+    lists = {key: mounted(spec[key]) for key in ("initContainers", "containers") if spec.get(key)}
+    return {**pod, "spec": {**spec, **lists, "volumes": [*(spec.get("volumes") or []), volume]}}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from webhook.check.input_files import InputProblem
-from webhook.check.policy_tests import CaseResult, PolicyTestReport
+from webhook.check.policy_tests import CaseResult, PolicyTestReport, UnrunCase
 from webhook.core.formatting import counted, plain
 from webhook.core.safe_output import safe_text
 from webhook.formatters.check_lines import problem_line
@@ -39,12 +39,16 @@ def _lines(result: CaseResult) -> list[str]:
 def _summary(report: PolicyTestReport) -> str:
     failed = len(report.failed)
     counts = [f"{len(report.results) - failed} passed", f"{failed} failed"]
-    if report.problems:
-        counts.append(f"{counted(len(report.problems), 'error')}")
+    if report.unrun:
+        counts.append(f"{len(report.unrun)} cannot be run")
+    if others := len(report.other_problems):
+        counts.append(counted(others, "other error" if report.unrun else "error"))
     if report.not_selected:
         counts.append(f"{len(report.not_selected)} not selected")
-    files = len({result.path for result in report.results})
-    return f"{counted(len(report.results), 'case')} in {counted(files, 'file')}: {', '.join(counts)}"
+    files = len({case.path for case in report.results} | {case.path for case in report.unrun})
+    return (
+        f"{counted(len(report.results) + len(report.unrun), 'case')} in {counted(files, 'file')}: {', '.join(counts)}"
+    )
 
 
 def format_json_report(report: PolicyTestReport, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
@@ -53,9 +57,10 @@ def format_json_report(report: PolicyTestReport, _options: FormatOptions = DEFAU
         "version": VERSION,
         "cases": [_case(result) for result in report.results],
         "summary": {
-            "cases": len(report.results),
+            "cases": len(report.results) + len(report.unrun),
             "passed": len(report.results) - len(report.failed),
             "failed": len(report.failed),
+            "notRun": len(report.unrun),
             "notSelected": len(report.not_selected),
         },
         "problems": [_problem(problem) for problem in report.problems],
@@ -82,12 +87,22 @@ def _problem(problem: InputProblem) -> dict[str, object]:
 def format_junit_report(report: PolicyTestReport, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the report as JUnit XML: a suite for each file; what could not be run is an error."""
     suites: dict[str, list[Case]] = {}
-    for problem in report.problems:
+    for problem in report.other_problems:
         case = Case(problem_name(problem), (Result("error", problem.message),))
         suites.setdefault(problem.file, []).append(case)
+    for unrun in report.unrun:
+        suites.setdefault(unrun.file, []).append(Case(unrun.name, (_unrun_result(unrun),)))
     for result in report.results:
         suites.setdefault(result.file, []).append(Case(result.name, tuple(_failure(result))))
     return junit("tokenguard policy test", suites.items())
+
+
+def _unrun_result(case: UnrunCase) -> Result:
+    """Return the one error of a case that cannot be run, with a line for each problem."""
+    others = len(case.problems) - 1
+    more = f" (and {counted(others, 'more error')})" if others else ""
+    lines = tuple(f"line {problem.line}: {problem.message}" for problem in case.problems)
+    return Result("error", f"{case.problems[0].message}{more}", lines)
 
 
 def _failure(result: CaseResult) -> Iterator[Result]:
