@@ -102,6 +102,14 @@ def test_check_usual_kind_has_no_warning(version: str, kind: str, spec: str) -> 
     assert (report.warnings, report.problems) == ([], [])
 
 
+@pytest.mark.parametrize("version", ["v1", "template.openshift.io/v1"])
+def test_check_template_with_objects_is_warned_about(version: str) -> None:
+    head = f"apiVersion: {version}\nkind: Template\nmetadata: {{name: a}}\n"
+    [warning] = checked(f"{head}objects: [{{kind: Pod}}]\n").warnings
+    assert warning.message.startswith("the objects of a Template are not evaluated; process it first: oc process ")
+    assert checked(f"{head}objects: []\n").warnings == []
+
+
 def test_check_workload_that_the_policy_names_has_no_warning() -> None:
     under = policy(f"{HEAD}workloads: [{{apiGroup: example.com, kind: Runner, template: /spec/template}}]\n")
     runner = f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: a}}\nspec: {SPEC}\n"

@@ -39,6 +39,7 @@ _REMOVED: Mapping[str, frozenset[str]] = {
     "storage.k8s.io/v1beta1": frozenset({"CSIDriver"}),
 }
 """Versions that no supported Kubernetes serves any more, and the kinds that they had."""
+_PROCESSING = "oc process --local -f FILE | tokenguard check -"
 _MAX_DEPTH = 8
 
 
@@ -101,6 +102,12 @@ def kind_warning(manifest: Manifest) -> str:
     group, kind = manifest.group_kind
     if (f"{group}/v1", kind) == (API_VERSION, KIND):
         return _policy_error(manifest)
+    if (
+        kind == "Template"
+        and group in ("", "template.openshift.io")
+        and msgspec.json.decode(manifest.raw).get("objects")
+    ):
+        return f"the objects of a Template are not evaluated; process it first: {_PROCESSING}"
     if group in _KNOWN or group.endswith(".k8s.io"):
         return ""
     pointer = next(_pod_templates(msgspec.json.decode(manifest.raw), "", 0), "")
