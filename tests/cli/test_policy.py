@@ -329,6 +329,21 @@ def test_test_names_cases_that_cannot_be_run(tmp_path) -> None:
     assert len(report["problems"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("decision", "options", "shown"), [("denied", (), True), ("allowed", ("-v",), True), ("allowed", (), False)]
+)
+def test_test_notes_secrets_that_are_not_in_the_cluster(tmp_path, decision, options, shown) -> None:
+    file = tmp_path / "cases.yaml"
+    reads = "{name: app, envFrom: [{secretRef: {name: t}}, {secretRef: {name: known}}]}"
+    known = "cluster: [{apiVersion: v1, kind: Secret, metadata: {name: known}}]\n"
+    file.write_text(f"case: a\n{known}object: {{spec: {{containers: [{reads}]}}}}\ndecision: {decision}\n")
+    done = run_command("policy", "test", str(file), *options)
+    note = '  note: not in cluster, so not known as legacy tokens: the Secrets "default/t"'
+    assert (note in done.stdout.splitlines()) is shown
+    [case] = json.loads(run_command("policy", "test", str(file), "-o", "json").stdout)["cases"]
+    assert case["missingSecrets"] == [{"namespace": "default", "name": "t"}]
+
+
 def test_test_without_a_case_exits_2(tmp_path) -> None:
     (tmp_path / "policy.yaml").write_text(HEAD)
     assert run_command("policy", "test", str(tmp_path)).returncode == 2

@@ -74,12 +74,9 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     files = report.files
     sources = list(sources)
     _read_all(report, sources, stdin, step)
-    cluster = cluster_of(
-        (manifest for file in files for manifest in file.reading.manifests),
-        ClusterState(own_namespace=own_namespace),
-        namespace,
-    )
-    missing = MissingSecrets(files, policy, cluster, namespace)
+    manifests = [manifest for file in files for manifest in file.reading.manifests]
+    cluster = cluster_of(manifests, ClusterState(own_namespace=own_namespace), namespace)
+    missing = MissingSecrets(manifests, policy, cluster, namespace)
     evaluator = _Evaluator(policy, cluster, now, report, missing)
     for number, file in enumerate(files, 1):
         step(f"evaluating file {number} of {len(files)}")

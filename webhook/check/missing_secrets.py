@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from webhook.check.report import ManifestEvaluation, NamespacedName, ParsedFile
+from webhook.check.report import ManifestEvaluation, NamespacedName
 from webhook.core.cluster_state import ClusterState
 from webhook.core.k8s_types import AnyWorkload, Pod
+from webhook.core.manifests import Manifest
 from webhook.core.pod_context import all_containers
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules.legacy_token_reference import RULE
@@ -12,16 +13,15 @@ from webhook.core.secret_refs import container_secrets, volume_secrets
 
 
 class MissingSecrets:
-    """Collects the names of Secrets that evaluated objects refer to and no file has."""
+    """Collects the names of Secrets that evaluated objects refer to and that are not among the manifests."""
 
-    def __init__(self, files: Iterable[ParsedFile], policy: Policy, cluster: ClusterState, namespace: str) -> None:
-        """Note the Secrets in the files; `namespace` is that of objects that name none."""
+    def __init__(self, manifests: Iterable[Manifest], policy: Policy, cluster: ClusterState, namespace: str) -> None:
+        """Note the Secrets among the manifests; `namespace` is that of objects that name none."""
         self._policy = policy
         self._cluster = cluster
         self._known = {
             (manifest.namespace or namespace, manifest.name)
-            for file in files
-            for manifest in file.reading.manifests
+            for manifest in manifests
             if manifest.group_kind == ("", "Secret")
         }
         self._known |= {(within, name) for within, names in cluster.legacy_tokens.items() for name in names}
@@ -34,14 +34,16 @@ class MissingSecrets:
 
     def add(self, evaluation: ManifestEvaluation, obj: object, namespace: str) -> None:
         """Add those that an object's pods use, unless the rule about legacy Secrets is off in the namespace."""
+        for name in self.used_by(obj, namespace):
+            self._missing.setdefault(name, []).append(evaluation)
+
+    def used_by(self, obj: object, namespace: str) -> list[NamespacedName]:
+        """Return those that an object's pods use; none if the rule about legacy Secrets is off in the namespace."""
         pod = obj.template if isinstance(obj, AnyWorkload) else obj
-        if not isinstance(pod, Pod):
-            return
         within = self._policy.in_namespace(namespace, self._cluster.namespace_labels(namespace))
-        if within.rules[RULE.name] is not Action.OFF:
-            names = dict.fromkeys((namespace, name) for name in _used_secrets(pod) if name)
-            for name in names.keys() - self._known:
-                self._missing.setdefault(name, []).append(evaluation)
+        if not isinstance(pod, Pod) or within.rules[RULE.name] is Action.OFF:
+            return []
+        return sorted({(namespace, name) for name in _used_secrets(pod) if name} - self._known)
 
 
 def _used_secrets(pod: Pod) -> Iterator[str]:

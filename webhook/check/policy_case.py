@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from webhook.check.case_cluster import state_mistakes
 from webhook.check.case_request import Namespace, RequestSettings, request_mistakes
+from webhook.check.missing_secrets import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.sample_reviews import RESOURCES, review, with_api_token
 from webhook.check.unknown_fields import misspelt_fields
@@ -86,6 +87,8 @@ class PolicyCase:
         self.cluster = cluster
         self.object = obj
         self.request = request
+        self.missing_secrets: list[tuple[str, str]] = []
+        """The Secrets that pods of the object use and the cluster lacks: they count as no legacy tokens."""
         self._now = now
 
     def read(self, obj: dict[str, Any], phase: Phase) -> AdmissionRequest:
@@ -179,8 +182,11 @@ def build_case(
     base = ClusterState(own_namespace=given(settings.own_namespace, DEFAULT_NAMESPACE))
     if isinstance(settings.api_audiences, tuple):
         base = ClusterState(own_namespace=base.own_namespace, api_audiences=settings.api_audiences)
-    cluster = cluster_of(build.manifests(given(settings.cluster, ())), base, request["namespace"])
+    state = list(build.manifests(given(settings.cluster, ())))
+    cluster = cluster_of(state, base, request["namespace"])
     case = PolicyCase(settings, policy or default, cluster, obj, request, time)
+    missing = MissingSecrets(state, case.policy, cluster, request["namespace"])
+    case.missing_secrets = missing.used_by(case.read(obj, Phase.CHECK).object, request["namespace"])
     for path, message in case.mistakes(is_complete=not errors.sorted()):
         errors.add(("object", *path), message)
     if settings.api_token is True:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 from webhook.check.case_documents import CaseDocument, case_documents, has_cases
 from webhook.check.input_files import STDIN, ExcludedPath, InputFile, InputProblem, displayed, read
 from webhook.check.policy_case import Difference, PolicyCase, build_case
+from webhook.check.report import NamespacedName
 from webhook.core.documents.stream import decode_text
 from webhook.core.formatting import quote
 from webhook.core.policy.errors import ErrorCollector, PolicyError
@@ -22,12 +23,13 @@ _EXPECTED = "a file with test cases has documents with the key case"
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What a case showed: it passed if it has no failure."""
+    """What a case showed: it passed if it has no failure. `missing_secrets` are used, but not in its cluster."""
 
     path: str
     line: int
     name: str
     failures: tuple[Difference, ...]
+    missing_secrets: tuple[NamespacedName, ...] = ()
 
     @property
     def file(self) -> str:
@@ -156,7 +158,8 @@ def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: Bin
             known |= {(problem.message, problem.line) for problem in result.problems}
         else:
             case, line = result
-            report.results.append(CaseResult(source.path, line, case.settings.case, tuple(case.failures())))
+            failures, missing = tuple(case.failures()), tuple(case.missing_secrets)
+            report.results.append(CaseResult(source.path, line, case.settings.case, failures, missing))
 
 
 def read_cases(

@@ -6,7 +6,7 @@ import click
 
 from webhook.check.input_files import InputProblem
 from webhook.check.policy_tests import CaseResult, PolicyTestReport, UnrunCase
-from webhook.core.formatting import counted, plain
+from webhook.core.formatting import counted, listing, plain
 from webhook.core.safe_output import safe_text
 from webhook.formatters.check_lines import problem_line
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
@@ -26,14 +26,17 @@ def format_text(report: PolicyTestReport, options: FormatOptions = DEFAULT_OPTIO
             word, style = ("failed", "red") if result.failures else ("passed", "green")
             shown = click.style(word, fg=style, bold=True) if colour else word
             yield f"{shown}: {plain(result.file)}:{result.line}: {plain(result.name)}"
-        yield from (f"  {plain(line)}" for line in _lines(result))
+            yield from (f"  {plain(line)}" for line in _lines(result))
     if options.verbose:
         yield from (problem_line(file, "note", "; skipped", colour=colour) for file in report.skipped)
     yield _summary(report)
 
 
 def _lines(result: CaseResult) -> list[str]:
-    return [line for failure in result.failures for line in failure.text.splitlines()]
+    lines = [line for failure in result.failures for line in failure.text.splitlines()]
+    if missing := [f"{namespace}/{name}" for namespace, name in result.missing_secrets]:
+        lines.append(f"note: not in cluster, so not known as legacy tokens: the Secrets {listing(missing)}")
+    return lines
 
 
 def _summary(report: PolicyTestReport) -> str:
@@ -74,6 +77,7 @@ def _case(result: CaseResult) -> dict[str, object]:
         "line": result.line,
         "case": result.name,
         "passed": not result.failures,
+        "missingSecrets": [{"namespace": namespace, "name": name} for namespace, name in result.missing_secrets],
         "differences": [
             {"key": each.key, "expected": each.expected, "got": each.got, "text": each.text} for each in result.failures
         ],
