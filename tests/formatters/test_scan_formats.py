@@ -1,6 +1,7 @@
 """A scan's report as text and as JSON."""
 
 import json
+import re
 
 import click
 import jsonschema
@@ -125,6 +126,12 @@ def test_text_says_what_the_overrides_in_other_modes_would_deny() -> None:
     simulated = small.scan("", overrides)
     assert f"{line} scan with --policy new.yaml --mode enforce\n" in text(simulated)
     assert "".join(page.format_report(simulated)).count(line) == len(["policies", "headline"])
+    off = 'rules: {legacy-token-reference: "off"}\n'
+    looks = [
+        re.search(r'class="status (\w+)"', "".join(page.format_report(scanned)))[1]
+        for scanned in (report, simulated, small.scan("", off), small.scan())
+    ]
+    assert looks == ["warned", "warned", "allowed", "denied"]
 
 
 def test_text_says_that_no_finding_is_of_the_selected_rule() -> None:

@@ -45,7 +45,7 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
         report=report,
         checklists=options.checklists,
         version=version("tokenguard-webhook"),
-        status=_STATUS[report.exit_status],
+        status=_status(report),
         headline=summary.headline(report),
         about=[*summary.scan_fields(report), ("version", f"tokenguard {version('tokenguard-webhook')}")],
         state=[*changes, *summary.state_fields(report)],
@@ -55,6 +55,12 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
     )  # fmt: skip
     stream.enable_buffering(_BUFFERED_PIECES)
     yield from stream
+
+
+def _status(report: ScanReport) -> str:
+    """Return the colour of the headline: that of a warning, too, if a mode lets pass what enforce would deny."""
+    is_limited = bool(summary.under_enforce(report, simulated=report.simulated is not None))
+    return _STATUS[2 if is_limited and not report.exit_status else report.exit_status]
 
 
 def _read(name: str) -> str:
