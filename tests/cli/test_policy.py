@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import jsonschema
 import pytest
 import yaml
 
@@ -197,6 +198,25 @@ def test_show_escapes_text_that_keeps_its_meaning() -> None:
 
 def test_schema_is_json() -> None:
     assert json.loads(run_command("policy", "schema").stdout)["title"] == "tokenguard/v1 TokenPolicy"
+
+
+def test_schema_of_cases_accepts_the_golden_ones_only() -> None:
+    schema = json.loads(run_command("policy", "schema", "--cases").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    valid = jsonschema.Draft202012Validator(schema).is_valid
+    documents = [
+        json.loads(json.dumps(document, default=str))
+        for file in (CHECKOUT / "tests" / "cases").glob("*.yaml")
+        for document in yaml.safe_load_all(file.read_text())
+    ]
+    assert [document for document in documents if not valid(document)] == []
+    case = {"case": "a", "object": {}}
+    for wrong in (
+        {"caes": "a", "object": {}}, {"case": "a"}, {"decision": "denied"}, case | {"decison": "denied"},
+        case | {"request": {"operation": "PATCH"}}, case | {"policy": {"mod": "warn"}},
+        case | {"findings": {"x": "warn"}},
+    ):  # fmt: skip
+        assert not valid(wrong), wrong
 
 
 def test_export_prints_manifests_and_lists_what_is_not_expressed() -> None:

@@ -7,18 +7,16 @@ from typing import Any
 
 import msgspec
 
+from webhook.check.case_settings import CASE_ONLY, CaseSettings
 from webhook.check.input_files import InputProblem
-from webhook.check.policy_case import CaseSettings
 from webhook.check.sample_tokens import with_tokens
 from webhook.core.documents.document import DocumentError, Path, pointer_of
 from webhook.core.documents.stream import Document, documents, split
 from webhook.core.formatting import did_you_mean, quote
 
-_OWN = ("object", "old", "decision", "findings", "patched", "says", "exempted")
-"""The keys that only a case has; settings for several cases may have the others."""
 _KEYS = frozenset(field.encode_name for field in msgspec.structs.fields(CaseSettings))
 _CASE = re.compile(r"^(\{\s*)?[\"']?case[\"']?\s*:", re.MULTILINE)
-_ANY = re.compile(rf"\b(case|{'|'.join(_OWN)})[\"']?\s*:")
+_ANY = re.compile(rf"\b(case|{'|'.join(CASE_ONLY)})[\"']?\s*:")
 
 
 def has_cases(text: str) -> bool:
@@ -38,7 +36,7 @@ def is_case(value: Any) -> bool:
 
 def _is_meant(value: Any) -> bool:
     """Return whether a document without the key `case` is a test case all the same, in a file that may be anything."""
-    if not isinstance(value, dict) or "kind" in value or not any(key in value for key in _OWN):
+    if not isinstance(value, dict) or "kind" in value or not any(key in value for key in CASE_ONLY):
         return False
     return len(_KEYS & value.keys()) > 1 or bool(_misspelt_case(value))
 
@@ -52,7 +50,7 @@ def _missing_case(value: dict[str, Any]) -> tuple[Path, str] | None:
     """Return where and how a document shows that it is a case without the key `case`; None for settings."""
     if key := _misspelt_case(value):
         return (key,), f"unknown key {quote(key)}{did_you_mean(key, ('case',))}"
-    own = next((key for key in _OWN if key in value), "")
+    own = next((key for key in CASE_ONLY if key in value), "")
     return ((own,), f'required key "case" is missing: only a case has the key {quote(own)}') if own else None
 
 

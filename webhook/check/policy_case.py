@@ -3,13 +3,13 @@
 import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from webhook.check.case_cluster import state_mistakes
-from webhook.check.case_request import Namespace, RequestSettings, request_mistakes
+from webhook.check.case_settings import RULE_NAMES, CaseSettings, RequestSettings, request_mistakes
 from webhook.check.missing_secrets import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.sample_reviews import RESOURCES, review, with_api_token
@@ -27,38 +27,14 @@ from webhook.core.manifests import Manifest, cluster_of, read_manifests
 from webhook.core.policy.errors import ErrorCollector
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Action, Policy
-from webhook.core.policy.schema import API_VERSION, KIND, Maybe, Section, given
+from webhook.core.policy.schema import API_VERSION, KIND, given
 from webhook.core.policy.validator import validate
-from webhook.core.rules import BY_NAME
 
 ReadFile = Callable[[str], bytes]
 """Returns the content of a file that a case names. Raises `ValueError` with the reason if it cannot be read."""
 
-_Text = Annotated[str, Meta(pattern=r"[\s\S]*", extra={"form": "text"})]
-_Texts = tuple[_Text, ...]
 _DEFAULT_OBJECT = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}}
 _STRENGTH = [Action.AUDIT, Action.WARN, Action.PATCH, Action.REJECT]
-_RULES = {*BY_NAME, INVALID_POLICY, UNREADABLE_OBJECT}
-
-
-class CaseSettings(Section, kw_only=True):
-    """The keys of a case, besides those that start with `x-`. A policy and objects can be the names of files."""
-
-    case: _Text
-    policy: Any = UNSET
-    cluster: Maybe[tuple[Any, ...]] = UNSET
-    object: Any
-    old: Any = UNSET
-    request: Maybe[RequestSettings] = UNSET
-    now: Maybe[_Text] = UNSET
-    api_audiences: Maybe[_Texts] = UNSET
-    own_namespace: Maybe[Namespace] = UNSET
-    api_token: Maybe[bool] = UNSET
-    decision: Annotated[Maybe[Outcome], Meta(extra={"form": "invalid decision"})] = UNSET
-    findings: Maybe[dict[str, Annotated[Action, Meta(extra={"form": "invalid action"})]]] = UNSET
-    patched: Maybe[dict[str, Any]] = UNSET
-    says: Maybe[_Texts] = UNSET
-    exempted: Maybe[_Texts] = UNSET
 
 
 class Difference(NamedTuple):
@@ -161,8 +137,8 @@ def build_case(
     settings: CaseSettings = validate(known, CaseSettings, errors)
     build = _Builder(read_file, errors)
     for rule in given(settings.findings, {}):
-        if rule not in _RULES:
-            errors.add(("findings",), f"unknown rule {quote(rule)}{errors.suggest(rule, _RULES)}", key=rule)
+        if rule not in RULE_NAMES:
+            errors.add(("findings",), f"unknown rule {quote(rule)}{errors.suggest(rule, RULE_NAMES)}", key=rule)
     policy = default if settings.policy is UNSET else build.policy(settings.policy)
     sent = given(settings.request, RequestSettings())
     for path, message in request_mistakes(sent):

@@ -11,6 +11,7 @@ import click
 import msgspec
 import yaml
 
+from webhook.check.case_settings import case_schema
 from webhook.check.input_files import STDIN, InputProblem, find
 from webhook.check.policy_tests import PolicyTestReport, run_policy_tests
 from webhook.check.policy_validation import PolicyValidationReport, validate_policies
@@ -164,9 +165,10 @@ _Dumper.add_representer(str, _text)
 
 
 @command.command("schema")
-def print_schema() -> None:
+@click.option("--cases", is_flag=True, help="The schema of test cases, for policy test.")
+def print_schema(*, cases: bool) -> None:
     """Print the JSON Schema of policies, for editors."""
-    click.echo(json.dumps(json_schema(), indent=2))
+    click.echo(json.dumps(case_schema() if cases else json_schema(), indent=2))
 
 
 @command.command("export")
