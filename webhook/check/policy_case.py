@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import yaml
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from webhook.check.case_cluster import state_mistakes
 from webhook.check.case_settings import RULE_NAMES, CaseSettings, RequestSettings, request_mistakes
@@ -34,6 +34,7 @@ ReadFile = Callable[[str], bytes]
 """Returns the content of a file that a case names. Raises `ValueError` with the reason if it cannot be read."""
 
 _DEFAULT_OBJECT = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}}
+_NO_OBJECT = "must be a map, or the name of a file: FILE or FILE#KIND/NAME"
 _STRENGTH = [Action.AUDIT, Action.WARN, Action.PATCH, Action.REJECT]
 
 
@@ -94,9 +95,9 @@ class PolicyCase:
             yield Difference("findings", settings.findings, actions, text)
         if isinstance(settings.patched, dict):
             yield from _difference(_with_head(self.object, settings.patched), _patched(self.object, decision))
-        if not isinstance(settings.says, UnsetType):
+        if isinstance(settings.says, tuple):
             yield from _missing("says", settings.says, self.messages(), "the webhook says")
-        if not isinstance(settings.exempted, UnsetType):
+        if isinstance(settings.exempted, tuple):
             exempted = [f"{rule}: {exemption}" for rule, exemption in decision.exemptions]
             yield from _missing("exempted", settings.exempted, exempted, "exemptions that apply")
 
@@ -148,13 +149,10 @@ def build_case(
     request["old"] = build.object(("old",), settings.old) if settings.old not in (UNSET, None) else None
     time = build.time(settings.now) if isinstance(settings.now, str) else now
     if obj is None:
+        if not errors.sorted():  # it is empty; that it is missing is an error already
+            errors.add(("object",), _NO_OBJECT)
         return None
-    metadata = obj.get("metadata")
-    namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
-    if namespace and (requested := request.setdefault("namespace", namespace)) != namespace:
-        message = f"is {quote(str(requested))}, but the object is in namespace {quote(str(namespace))}"
-        errors.add(("request", "namespace"), message)
-    request.setdefault("namespace", "default")
+    build.namespace(obj, request)
     base = ClusterState(own_namespace=given(settings.own_namespace, DEFAULT_NAMESPACE))
     if isinstance(settings.api_audiences, tuple):
         base = ClusterState(own_namespace=base.own_namespace, api_audiences=settings.api_audiences)
@@ -166,10 +164,11 @@ def build_case(
     for path, message in case.mistakes(is_complete=not errors.sorted()):
         errors.add(("object", *path), message)
     if settings.api_token is True:
-        if isinstance(obj.get("spec"), dict) and case.read(obj, Phase.CHECK).subject is Subject.POD:
+        read = case.read(obj, Phase.CHECK)
+        if isinstance(obj.get("spec"), dict) and read.subject is Subject.POD and not read.problem:
             case.object = with_api_token(obj)
         else:
-            errors.add(("apiToken",), "only a Pod that is created has this token")
+            errors.add(("apiToken",), "only a valid Pod that is created has this token")
     return None if errors.sorted() else case
 
 
@@ -210,10 +209,12 @@ class _Builder:
             group = RESOURCES.get(str(value.get("kind", "Pod")), ("",))[0]
             obj = {**_DEFAULT_OBJECT, "apiVersion": f"{group}/v1".lstrip("/"), **value}
             read = [self._check_kind(path, manifest) for manifest in self._read(path, json.dumps(obj).encode(), "")]
-            return obj if read else None
+            if len(read) != 1 and not self._errors.sorted():
+                self._errors.add(path, "must be one object, not a List")
+            return obj if len(read) == 1 else None
         if not isinstance(value, str) or not value:
-            if value != "":  # a missing key is an error already
-                self._errors.add(path, "must be a map, or the name of a file: FILE or FILE#KIND/NAME")
+            if value != "" or path != ("object",):
+                self._errors.add(path, _NO_OBJECT)
             return None
         name, _, wanted = value.partition("#")
         every = list(self._in_file(path, name))
@@ -231,6 +232,16 @@ class _Builder:
                 message = f"{quote(name)} has no object"
             self._errors.add(path, message)
         return None
+
+    def namespace(self, obj: dict[str, Any], request: dict[str, Any]) -> None:
+        """Set the namespace of the request to the object's if it has none, else add an error if it is another one."""
+        metadata = obj.get("metadata")
+        namespace = metadata.get("namespace") if isinstance(metadata, dict) else None
+        if not (namespace and isinstance(namespace, str)):
+            request.setdefault("namespace", "default")
+        elif (sent := request.setdefault("namespace", namespace)) != namespace:
+            message = f"is {quote(sent)}, but the object is in namespace {quote(namespace)}"
+            self._errors.add(("request", "namespace"), message)
 
     def _check_kind(self, path: Path, manifest: Manifest) -> dict[str, Any]:
         """Return the object, after adding an error if Kubernetes has no such kind."""

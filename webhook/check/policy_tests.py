@@ -81,7 +81,7 @@ class PolicyTestReport:
     @property
     def exit_status(self) -> int:
         """0 if all cases passed, 1 if one failed, 2 if one could not be run."""
-        return 2 if self.problems else int(bool(self.failed))
+        return 2 if self.problems or self.unrun else int(bool(self.failed))
 
 
 def run_policy_tests(
