@@ -1,6 +1,7 @@
 """The `policy init` command: what it prints around the draft, and its exit status. The draft is in `tests/scan`."""
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tests.cli.list_server import configured, serve_lists
@@ -30,8 +31,7 @@ def init(api, tmp_path):
 def test_audiences_are_commented_with_their_namespaces(init) -> None:
     done = init()
     assert done.exit_code == 0
-    assert "#   minio: CronJob/nightly in shop\n" in done.stdout
-    assert "\n    allowed:\n    - minio\n" in done.stdout
+    assert "\n    allowed:\n    - minio  # CronJob/nightly in shop\n" in done.stdout
     assert done.stderr == (
         "scanned 1 workload and 0 legacy Secrets; in mode enforce, the draft denies nothing that the scan saw running\n"
     )
@@ -63,11 +63,44 @@ def test_exempt_accounts_are_commented_with_their_permissions(api, init) -> None
     api.answers["/api/v1/secrets"] = (200, [secret, disabled])
     done = init()
     assert done.exit_code == 0, done.stderr
-    assert "#   shop/robot: no permissions (legacy-token-reference)\n" in done.stdout
-    assert " that stay, but could not be created again: 2: shop/old, shop/old.\n" in done.stdout
+    assert "\nexemptions:\n# robot: no permissions\n- rules:\n  - legacy-token-reference\n  namespaces:" in done.stdout
+    assert " that stay, but could not be created again: 2: shop/old, shop/old. " in done.stdout.replace("\n# ", " ")
     assert "the draft denies nothing that the scan saw running; 1 account exempt\n" in done.stderr
     exempting = init("--exempt-secrets")
     assert exempting.exit_code == 0, exempting.stderr
-    assert "#   shop/robot: no permissions (legacy-token-reference, legacy-token-secret)\n" in exempting.stdout
+    assert (
+        "\n# robot: no permissions\n- rules:\n  - legacy-token-reference\n  - legacy-token-secret\n" in exempting.stdout
+    )
     assert "could not be created again" not in exempting.stdout
     assert "can get\n# new tokens of the account that never expire.\n" in exempting.stdout
+
+
+@pytest.mark.parametrize("audience", ["*", "https://*.example.com", "two words", "a\nb: c"])
+def test_audience_that_cannot_be_listed_exempts_its_account(api, init, audience) -> None:
+    token = {"serviceAccountToken": {"path": "t", "audience": audience, "expirationSeconds": 900}}
+    volume = {"name": "t", "projected": {"sources": [token]}}
+    spec = {"serviceAccountName": "star", "containers": [{"name": "app", "image": "app"}], "volumes": [volume]}
+    api.answers["/api/v1/pods"] = (200, [{"metadata": {"name": "odd", "namespace": "shop"}, "spec": spec}])
+    done = init()
+    assert done.exit_code == 0, done.stderr
+    policy = yaml.safe_load(done.stdout)
+    assert policy["tokens"]["audiences"]["allowed"] == ["minio"]
+    [exemption] = policy["exemptions"]
+    assert (exemption["rules"], exemption["serviceAccounts"]) == (["token-audience"], ["star"])
+    assert "\n# A policy cannot allow exactly the audience " in done.stdout
+    assert ", so the accounts are exempt: Pod/odd in shop.\n" in done.stdout
+
+
+def test_override_is_commented_with_the_workloads_that_it_is_for(api, init) -> None:
+    reads = {"containers": [{"name": "app", "envFrom": [{"secretRef": {"name": "old"}}]}]}
+    pods = [{"metadata": {"name": f"p{number}", "namespace": "shop"}, "spec": reads} for number in range(4)]
+    api.answers["/api/v1/pods"] = (200, pods)
+    account = {"kubernetes.io/service-account.name": "robot"}
+    secret = {"metadata": {"name": "old", "namespace": "shop", "annotations": account}}
+    api.answers["/api/v1/secrets"] = (200, [secret])
+    done = init()
+    assert done.exit_code == 0, done.stderr
+    assert (
+        "\noverrides:\n# shop: without an end, so remove it when its workloads are migrated:\n"
+        "#   legacy-token-reference would deny 4 of 5 workloads:\n#     Pod/p0; account "
+    ) in done.stdout

@@ -3,6 +3,7 @@
 import datetime as dt
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,9 +13,9 @@ from webhook.core.documents.yaml_writer import write_document
 from webhook.core.formatting import plain
 from webhook.core.policy.loader import default_policy, read_policy
 from webhook.core.policy.model import Policy
-from webhook.formatters.policy_draft import draft_comments, draft_result
+from webhook.formatters.policy_draft import draft_lines, draft_result
 from webhook.formatters.progress import Progress
-from webhook.scan.draft_policy import draft_policy
+from webhook.scan.draft_policy import allowed_audiences, audiences_in_use, base_document, draft_policy
 from webhook.scan.options import ScanOptions
 from webhook.scan.report import ScanReport
 from webhook.scan.scanner import Scanner
@@ -41,9 +42,9 @@ def command(
 ) -> int:
     """Draft a policy from a scan.
 
-    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that runs. In namespaces in
-    which most workloads would be denied, an override lets the rules that deny them warn. In other namespaces, the
-    account of each workload that would be denied gets an exemption with an end date. Comments say why, and what the
+    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that runs. If a rule would
+    deny most workloads of a namespace, an override lets it warn there. Otherwise the account of each workload that
+    would be denied gets an exemption with an end date. Comments say why, and what the
     exempt accounts may do. Legacy Secrets that exist stay, but cannot be created again, unless you add
     --exempt-secrets. A second scan checks the draft. Needs the permissions of scan.
 
@@ -69,19 +70,24 @@ def command(
         if unread := [unread for unread in current.unread if unread.affects_decisions]:
             errors = "".join(f"\nerror: {part.error}; missing: {part.missing}" for part in unread)
             raise click.ClickException(f"no policy was drafted, as a part of the cluster could not be read{errors}")
-        until = now.date() + dt.timedelta(days)
-        document = draft_policy(current, until, exempts_secrets=exempt_secrets)
-        text = write_document(document).removeprefix("---\n")
-        policy = read_policy(text.encode())
-        if not isinstance(policy, Policy):
-            problems = "; ".join(f"{error.path}: {error.message}" for error in policy)
-            raise click.ClickException(f"cannot draft a policy for this cluster: {problems}")
+        audiences = allowed_audiences(current)
+        if audiences and len(audiences) < len(audiences_in_use(current)):  # see what the list of audiences denies
+            current = scan(_policy(base_document(audiences)))
+        document = draft_policy(current, now.date() + dt.timedelta(days), exempts_secrets=exempt_secrets)
+        policy = _policy(document)
         report = scan(policy)
-    for line in draft_comments(current, report, policy):
-        click.echo(f"# {line}")
-    click.echo(text, nl=False)
+    for line in draft_lines(document, current, report, policy):
+        click.echo(line)
     for missing in report.unread:
         click.echo(f"warning: {missing.error}; missing: {missing.missing}", err=True)
     if not sys.stdout.isatty():
         click.echo(draft_result(report, policy), err=True)
     return report.exit_status
+
+
+def _policy(document: dict[str, Any]) -> Policy:
+    policy = read_policy(write_document(document).encode())
+    if not isinstance(policy, Policy):
+        problems = "; ".join(f"{error.path}: {error.message}" for error in policy)
+        raise click.ClickException(f"cannot draft a policy for this cluster: {problems}")
+    return policy

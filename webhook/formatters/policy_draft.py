@@ -1,31 +1,34 @@
 """The comments above a drafted policy: what is in it, why, and what the exempt accounts may do."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from textwrap import wrap
+from typing import Any
 
-from webhook.core.formatting import counted, plain
+from webhook.core.documents.yaml_writer import write_document
+from webhook.core.formatting import counted, plain, quote
 from webhook.core.policy.model import Policy
 from webhook.formatters.scan_findings import grants_text
 from webhook.scan.draft_policy import (
+    allowed_audiences,
     audiences_in_use,
     denied_secrets,
     denied_workloads,
-    denying_rules,
-    lenient_namespaces,
+    lenient_rules,
     shorten_list,
 )
-from webhook.scan.rbac import Grant, grants_severity
+from webhook.scan.rbac import grants_severity
 from webhook.scan.report import ScannedWorkload, ScanReport
 
 _SECRET_RULE = "legacy-token-secret"  # noqa: S105 - a rule's name
-_MAX_WORKLOADS = 3
+_MAX_WORKLOADS = 20
+_MAX_SECRETS = 10
 _WIDTH = 118
 _WHAT_TO_DO = (
     "Review each audience, override and exemption. The draft caps the tokens of pods, which breaks clients that read"
     " their token only once, and rejects TokenRequests that live too long; a scan cannot see either. Before you"
     " enforce it, follow docs/rollout.md."
 )
-_Grants = Mapping[tuple[str, str], Sequence[Grant] | None]
 
 
 def draft_result(report: ScanReport, policy: Policy) -> str:
@@ -42,23 +45,35 @@ def draft_result(report: ScanReport, policy: Policy) -> str:
     return f"{scanned}; in mode enforce, the draft {_denied(report)}{''.join(f'; {part}' for part in parts)}"
 
 
-def draft_comments(current: ScanReport, report: ScanReport, policy: Policy) -> list[str]:
-    """Return the lines above the draft; `current` is the report of the default policy, `report` that of the draft."""
-    return [
+def draft_lines(document: Mapping[str, Any], current: ScanReport, report: ScanReport, policy: Policy) -> Iterator[str]:
+    """Yield the lines of the draft; `current` is the report that it is made from, `report` that of the draft itself.
+
+    Comments at the top say what the draft does; those at each audience, override and exemption say why it is there.
+    """
+    head = [
         f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init:",
-        *wrap(f"{draft_result(report, policy)}. {_WHAT_TO_DO}", _WIDTH),
-        *_section("Audiences in use, allowed in all namespaces:", _audiences(current)),
-        *_section(
-            "Namespaces in which most workloads would be denied, so the rules that deny them warn:", _lenient(current)
-        ),
-        *_section("Exempt accounts, and what they may do:", _exempt_accounts(current, policy)),
+        *_wrapped(f"{draft_result(report, policy)}. {_WHAT_TO_DO}"),
+        *_odd_audiences(current),
         *_secrets(report, policy),
     ]
+    yield from (f"# {line}" for line in head)
+    users = _audiences(current)
+    comments = {
+        "overrides": _overrides(current),
+        "exemptions": _exemptions(current, document.get("exemptions", ())),
+    }
+    section = ""
+    for line in write_document(document).removeprefix("---\n").splitlines():
+        if line[0] not in " -":
+            section = line.partition(":")[0]
+        if section in comments and line.startswith("- "):
+            yield from (f"# {comment}" for comment in next(comments[section]))
+        is_audience = section == "tokens" and line.startswith("    - ")
+        yield f"{line}  # {next(users)}" if is_audience else line
 
 
-def _section(title: str, lines: Iterable[str]) -> list[str]:
-    lines = [f"  {line}" for line in lines]
-    return [title, *lines] if lines else []
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
 
 
 def _denied(report: ScanReport) -> str:
@@ -67,24 +82,39 @@ def _denied(report: ScanReport) -> str:
 
 
 def _audiences(report: ScanReport) -> Iterator[str]:
+    """Yield who uses each audience that the draft allows."""
+    uses = audiences_in_use(report)
+    return (_users(uses[audience]) for audience in allowed_audiences(report))
+
+
+def _users(workloads: list[ScannedWorkload]) -> str:
+    if len(workloads) == 1:
+        return f"{plain(workloads[0].title)} in {plain(workloads[0].namespace)}"
+    namespaces = sorted({workload.namespace for workload in workloads})
+    return f"{counted(len(workloads), 'workload')} in {shorten_list(map(plain, namespaces))}"
+
+
+def _odd_audiences(report: ScanReport) -> Iterator[str]:
+    """Yield the audiences in use that the draft does not list."""
+    allowed = allowed_audiences(report)
     for audience, workloads in audiences_in_use(report).items():
-        if len(workloads) == 1:
-            users = f"{plain(workloads[0].title)} in {plain(workloads[0].namespace)}"
-        else:
-            namespaces = sorted({workload.namespace for workload in workloads})
-            users = f"{counted(len(workloads), 'workload')} in {shorten_list(map(plain, namespaces))}"
-        yield f"{plain(audience)}: {users}"
+        if audience not in allowed:
+            exempt = ", so the accounts are exempt" if allowed else ""
+            yield f"A policy cannot allow exactly the audience {quote(audience)}{exempt}: {_users(workloads)}."
 
 
-def _lenient(report: ScanReport) -> Iterator[str]:
-    for namespace, workloads in lenient_namespaces(report).items():
-        total = sum(workload.namespace == namespace for workload in report.workloads)
-        rules = ", ".join(denying_rules(workloads))
-        yield f"{plain(namespace)}: {len(workloads)} of {counted(total, 'workload')}: {rules}"
-        ordered = sorted(workloads, key=_severity)
-        yield from (f"  {_with_account(workload)}" for workload in ordered[:_MAX_WORKLOADS])
-        if len(ordered) > _MAX_WORKLOADS:
-            yield f"  and {len(ordered) - _MAX_WORKLOADS} more"
+def _overrides(report: ScanReport) -> Iterator[list[str]]:
+    """Yield the workloads for which each override exists."""
+    total = Counter(workload.namespace for workload in report.workloads)
+    for namespace, rules in lenient_rules(report).items():
+        lines = [f"{plain(namespace)}: without an end, so remove it when its workloads are migrated:"]
+        for rule, workloads in rules.items():
+            lines.append(f"  {rule} would deny {len(workloads)} of {counted(total[namespace], 'workload')}:")
+            ordered = sorted(workloads, key=_severity)
+            lines += [f"    {_with_account(workload)}" for workload in ordered[:_MAX_WORKLOADS]]
+            if len(ordered) > _MAX_WORKLOADS:
+                lines.append(f"    and {len(ordered) - _MAX_WORKLOADS} more")
+        yield lines
 
 
 def _severity(workload: ScannedWorkload) -> tuple[bool, int]:
@@ -106,29 +136,27 @@ def _exempt(policy: Policy) -> list[tuple[str, str, frozenset[str]]]:
     return [(*key, frozenset(names)) for key, names in rules.items()]
 
 
-def _exempt_accounts(current: ScanReport, policy: Policy) -> Iterator[str]:
-    grants: _Grants = {
+def _exemptions(current: ScanReport, exemptions: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Yield what the accounts of each exemption may do."""
+    grants = {
         (workload.namespace, account.name): account.grants
         for workload in current.workloads
         for account in workload.accounts
     } | {(account.namespace, account.name): account.grants for account in current.accounts_with_tokens}
-
-    def severity(exempt: tuple[str, str, frozenset[str]]) -> tuple[bool, int]:
-        known = grants.get(exempt[:2])
-        return grants_severity(tuple(known)) if known else grants_severity(None)
-
-    for namespace, account, rules in sorted(_exempt(policy), key=lambda exempt: (severity(exempt), exempt[:2])):
-        name = f"{plain(namespace)}/{plain(account)}" if account else f"every account of {plain(namespace)}"
-        may = f": {grants_text(grants.get((namespace, account)))}" if account else ""
-        yield f"{name}{may} ({', '.join(sorted(rules))})"
+    for exemption in exemptions:
+        [namespace] = exemption["namespaces"]
+        accounts = exemption.get("serviceAccounts", ())
+        known = [f"{plain(account)}: {grants_text(grants.get((namespace, account)))}" for account in accounts]
+        yield known or [f"every account of {plain(namespace)}"]
 
 
 def _secrets(report: ScanReport, policy: Policy) -> Iterator[str]:
     """Yield what the draft means for the legacy Secrets that exist."""
     if denied := denied_secrets(report):
-        titles = shorten_list(f"{plain(secret.namespace)}/{plain(secret.name)}" for secret in denied)
-        yield f"Legacy Secrets in use that stay, but could not be created again: {len(denied)}: {titles}."
-        yield "If something creates them again, add --exempt-secrets, or exempt its user."
+        ordered = sorted(denied, key=lambda secret: grants_severity(secret.grants))
+        titles = shorten_list((f"{plain(secret.namespace)}/{plain(secret.name)}" for secret in ordered), _MAX_SECRETS)
+        stay = f"Legacy Secrets in use that stay, but could not be created again: {len(denied)}: {titles}."
+        yield from _wrapped(f"{stay} If something creates them again, add --exempt-secrets, or exempt its user.")
     if any(_SECRET_RULE in rules for _, _, rules in _exempt(policy)):
         yield f"While an account is exempt from {_SECRET_RULE}, anyone who may create Secrets in its namespace can get"
         yield "new tokens of the account that never expire."

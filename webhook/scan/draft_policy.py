@@ -2,11 +2,15 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
+
+import msgspec
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
+from webhook.core.policy.schema import ExactAudience
 from webhook.scan.evaluation_result import EvaluationResult
 from webhook.scan.report import LegacySecret, ScannedWorkload, ScanReport
 
@@ -37,63 +41,79 @@ def denied_secrets(report: ScanReport) -> list[LegacySecret]:
     return [secret for secret in report.legacy_secrets if secret.result and secret.result.outcome is Outcome.DENIED]
 
 
-def draft_policy(report: ScanReport, until: dt.date, *, exempts_secrets: bool = False) -> dict[str, Any]:
-    """Return a policy document in mode `enforce` that denies nothing that runs, from a report of the default policy.
+def allowed_audiences(report: ScanReport) -> list[str]:
+    """Return the audiences in use that a policy can allow: one with `*` would be a pattern, which allows others."""
+    return [audience for audience in audiences_in_use(report) if _can_be_allowed(audience)]
 
-    In a namespace in which more than half of the workloads would be denied, and at least four, an override lets the
-    rules that deny them warn. Elsewhere the account of each workload that would be denied gets an exemption, until the
-    day `until`. Legacy Secrets exist whatever the policy says, so only `exempts_secrets` exempts the accounts of those
-    in use: anyone who may create Secrets could then create new ones.
-    """
+
+def _can_be_allowed(audience: str) -> bool:
+    try:
+        msgspec.convert(audience, ExactAudience)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def base_document(audiences: Sequence[str]) -> dict[str, Any]:
+    """Return the policy document in mode `enforce` that allows these audiences; all if there are none."""
     document: dict[str, Any] = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}
-    if audiences := audiences_in_use(report):
-        document["tokens"] = {"audiences": {"allowed": [*audiences]}}
-    lenient = lenient_namespaces(report)
-    if overrides := [*_overrides(lenient)]:
-        document["overrides"] = overrides
+    return document | ({"tokens": {"audiences": {"allowed": [*audiences]}}} if audiences else {})
+
+
+def draft_policy(report: ScanReport, until: dt.date, *, exempts_secrets: bool = False) -> dict[str, Any]:
+    """Return a policy document in mode `enforce` that denies nothing that runs, from a report of `base_document`.
+
+    In a namespace in which one rule would deny more than half of the workloads, and at least four, an override lets it
+    warn. Elsewhere the account of each workload that would be denied gets an exemption, until the day `until`. Legacy
+    Secrets exist whatever the policy says, so only `exempts_secrets` exempts the accounts of those in use: anyone who
+    may create Secrets could then create new ones.
+    """
+    document = base_document(allowed_audiences(report))
+    lenient = lenient_rules(report)
+    if lenient:
+        document["overrides"] = [
+            {"namespaces": [namespace], "rules": dict.fromkeys(rules, Action.WARN.value)}
+            for namespace, rules in lenient.items()
+        ]
     if exemptions := [*_exemptions(report, lenient, until, exempts_secrets=exempts_secrets)]:
         document["exemptions"] = exemptions
     return document
 
 
-def lenient_namespaces(report: ScanReport) -> dict[str, list[ScannedWorkload]]:
-    """Return the workloads that would be denied in each namespace in which the rules that deny them only warn."""
+LenientRules = dict[str, dict[str, list[ScannedWorkload]]]
+"""The workloads that a rule would deny, by namespace and rule."""
+
+
+def lenient_rules(report: ScanReport) -> LenientRules:
+    """Return the rules that only warn in a namespace, because they would deny most workloads there."""
     total = Counter(workload.namespace for workload in report.workloads)
-    denied: dict[str, list[ScannedWorkload]] = {}
+    denied: LenientRules = {}
     for workload in denied_workloads(report):
-        denied.setdefault(workload.namespace, []).append(workload)
-    return {
-        name: workloads
-        for name, workloads in sorted(denied.items())
-        if len(workloads) >= _MIN_DENIED and 2 * len(workloads) > total[name]
+        for rule in _denying_rules(workload):
+            denied.setdefault(workload.namespace, {}).setdefault(rule, []).append(workload)
+    lenient = {
+        namespace: {
+            rule: workloads for rule, workloads in sorted(rules.items()) if _are_most(workloads, total[namespace])
+        }
+        for namespace, rules in sorted(denied.items())
     }
+    return {namespace: rules for namespace, rules in lenient.items() if rules}
 
 
-def denying_rules(workloads: Iterable[ScannedWorkload]) -> tuple[str, ...]:
-    """Return the rules that deny them."""
-    results = (group.evaluation.result for workload in workloads for group in workload.groups)
-    return tuple(
-        sorted({finding.rule for result in results for finding in result.findings if finding.action is Action.REJECT})
-    )
+def _are_most(workloads: list[ScannedWorkload], total: int) -> bool:
+    return len(workloads) >= _MIN_DENIED and 2 * len(workloads) > total
 
 
-def _overrides(lenient: Mapping[str, list[ScannedWorkload]]) -> Iterator[dict[str, Any]]:
-    """Yield an override for all namespaces in which the same rules warn."""
-    namespaces: dict[tuple[str, ...], list[str]] = {}
-    for namespace, workloads in lenient.items():
-        namespaces.setdefault(denying_rules(workloads), []).append(namespace)
-    for rules, names in namespaces.items():
-        yield {"namespaces": names, "rules": dict.fromkeys(rules, Action.WARN.value)}
+def _denying_rules(workload: ScannedWorkload) -> set[str]:
+    findings = chain.from_iterable(group.evaluation.result.findings for group in workload.groups)
+    return {finding.rule for finding in findings if finding.action is Action.REJECT}
 
 
-def _denials(
-    report: ScanReport, lenient: Collection[str], *, exempts_secrets: bool
-) -> Iterator[tuple[str, str, str, EvaluationResult]]:
+def _denials(report: ScanReport, *, exempts_secrets: bool) -> Iterator[tuple[str, str, str, EvaluationResult]]:
     """Yield namespace, account, title and result of what would be denied without an exemption."""
     for workload in report.workloads:
-        if workload.namespace not in lenient:
-            for group in workload.groups:
-                yield workload.namespace, group.account, workload.title, group.evaluation.result
+        for group in workload.groups:
+            yield workload.namespace, group.account, workload.title, group.evaluation.result
     for secret in denied_secrets(report) if exempts_secrets else ():
         if secret.result:
             account = "" if secret.is_copy else secret.account
@@ -101,14 +121,14 @@ def _denials(
 
 
 def _exemptions(
-    report: ScanReport, lenient: Collection[str], until: dt.date, *, exempts_secrets: bool
+    report: ScanReport, lenient: LenientRules, until: dt.date, *, exempts_secrets: bool
 ) -> Iterator[dict[str, Any]]:
     """Yield an exemption for each account; for two if the pods of one read a token of the other."""
     rules: dict[tuple[str, tuple[str, ...]], set[str]] = {}
     titles: dict[tuple[str, tuple[str, ...]], set[str]] = {}
-    for namespace, account, title, result in _denials(report, lenient, exempts_secrets=exempts_secrets):
+    for namespace, account, title, result in _denials(report, exempts_secrets=exempts_secrets):
         for finding in result.findings:
-            if finding.action is Action.REJECT:
+            if finding.action is Action.REJECT and finding.rule not in lenient.get(namespace, ()):
                 key = (namespace, tuple(sorted({account, finding.other_account or account})))
                 rules.setdefault(key, set()).add(finding.rule)
                 titles.setdefault(key, set()).add(title)
