@@ -180,6 +180,17 @@ def test_check_exempt_object_is_a_note_with_the_reason() -> None:
     assert [finding.detail for finding in report.notes] == ["exempt: later, OPS-1 (until 2026-11-23)"]
 
 
+def test_summary_counts_exempt_findings() -> None:
+    report = checked(LONG_POD, under=policy(EXEMPTING))
+    assert text_lines(report)[1] == "1 finding exempt; -v lists it"
+    assert "1 finding exempt" in text_lines(report, verbose=True)
+    assert json_document(report)["summary"]["exempt"] == 1
+    twice = checked(LONG_POD, LONG_POD, under=policy(EXEMPTING))
+    assert text_lines(twice)[1] == "2 findings exempt; -v lists them"
+    warned = checked(LONG_POD, under=policy(EXEMPTING.replace("exemptions:", "mode: audit\nexemptions:")))
+    assert warned.summary.exempt == 0
+
+
 def test_summary_counts_objects_by_strongest_finding() -> None:
     both = LONG_POD.replace("name: long ", "name: both ").replace(
         'image: "app:1"', 'image: "app:1", volumeMounts: [{name: token, mountPath: /t, subPath: token}]'

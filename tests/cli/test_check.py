@@ -395,6 +395,34 @@ def test_diff_can_be_applied_and_writes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "a.yaml").read_text() == TWO.replace("86400", "3600").removesuffix("\n")
 
 
+@pytest.mark.parametrize(("fail_on", "status"), [("reject", 0), ("patch", 1), ("warn", 1)])
+def test_diff_exit_status_follows_fail_on(tmp_path: Path, fail_on: str, status: int) -> None:
+    (tmp_path / "a.yaml").write_text(LONG_POD)
+    done = check("--diff", "--fail-on", fail_on, "a.yaml", at=tmp_path)
+    assert (done.exit_code, done.stdout[:10]) == (status, "--- a.yaml")
+
+
+NO_EFFECT = f'{HEAD}exemptions: [{{rules: ["*"], reason: OPS-1, until: never}}]\n'
+IN_CONFIGMAP = (
+    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: token-policy, namespace: tokenguard,"
+    ' labels: {tokenguard/policy: "true"}}\ndata:\n  policy.yaml: |\n'
+) + "".join(f"    {line}\n" for line in NO_EFFECT.splitlines())
+
+
+@pytest.mark.parametrize("text", [NO_EFFECT, IN_CONFIGMAP], ids=["document", "ConfigMap that is also checked"])
+@pytest.mark.parametrize("options", [(), ("-o", "json"), ("--fix",), ("--diff",)], ids=" ".join)
+def test_check_shows_warnings_about_its_policy_once(tmp_path: Path, text: str, options: tuple[str, ...]) -> None:
+    (tmp_path / "policy.yaml").write_text(text)
+    (tmp_path / "pod.yaml").write_text(LONG_POD)
+    names = ["pod.yaml", "policy.yaml"] if text == IN_CONFIGMAP else ["pod.yaml"]
+    done = check(*names, "--policy", "policy.yaml", *options, at=tmp_path)
+    line = 3 if text == NO_EFFECT else 8
+    shown = [each for each in done.output.splitlines() if each.startswith(f"warning: policy.yaml:{line}:")]
+    assert (done.exit_code, len(shown)) == (0, 1)
+    assert "exemptions[0]" in shown[0]
+    assert "warning:" not in check(*names, "--policy", "policy.yaml", "-q", at=tmp_path).output
+
+
 def test_diff_says_which_documents_would_lose_their_comments(tmp_path: Path) -> None:
     spec, other = LONG_POD[LONG_POD.index("spec:") :], LONG_POD[: LONG_POD.index("spec:")]
     shared = f"{other}{spec.replace('spec:', 'spec: &spec', 1)}other: {{copy: *spec}}\n"

@@ -260,6 +260,7 @@ def test_json_has_every_key() -> None:
         "warned": 0,
         "allowed": 0,
         "underEnforce": None,
+        "exempt": 0,
         "fixed": 0,
         "rules": {
             "legacy-token-secret": {"denied": 1, "patched": 0, "warned": 0, "allowed": 0},

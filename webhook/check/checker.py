@@ -183,6 +183,7 @@ class _Evaluator:
         report.warnings += field_warnings(evaluation, request.object, self._source_of)
         self._missing.add(evaluation, request.object, namespace)
         report.summary.outcomes[evaluation.outcome] += 1
+        report.summary.exempt += sum(_counts(finding) for finding, _ in evaluation.decision.exempted)
         self._count_enforced(request, evaluation)
 
     def _add_not_evaluated(self, evaluation: ManifestEvaluation, error: str) -> None:

@@ -141,10 +141,12 @@ def _outcomes() -> "Counter[Outcome]":
 class CheckSummary:
     """Numbers of objects. `outcomes` and `files` count evaluated objects, each by its strongest finding.
 
-    `enforced` counts the outcomes under mode enforce; None if that is the mode of every object.
+    `enforced` counts the outcomes under mode enforce; None if that is the mode of every object. `exempt` is the number
+    of findings that would count without the policy's exemptions.
     """
 
     files: int = 0
+    exempt: int = 0
     outcomes: Counter[Outcome] = field(default_factory=_outcomes)
     enforced: Counter[Outcome] | None = None
 

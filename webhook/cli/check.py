@@ -124,13 +124,16 @@ def command(
                 in_use=in_use,
                 step=progress.step,
             )
-        report.warnings += unused
+        known = {(warning.path, warning.line, warning.message) for warning in policy_warnings}
+        others = [each for each in report.warnings if (each.path, each.line, each.message) not in known]
+        report.warnings = [*policy_warnings, *others, *unused]
         report.fail_on, report.fix_hint = Action(fail_on), hint
         return report
 
+    policy_warnings: list[InputProblem] = []
     with Progress(sys.stderr) as progress:
         progress.step("reading the policy")
-        loaded_policy, in_use = read_policy_options(options, mode)
+        loaded_policy, in_use = read_policy_options(options, mode, policy_warnings.append)
     report = evaluate()
     shown = FormatOptions(verbose=verbose, quiet=quiet, rows=max_findings)
     if diff:
@@ -211,7 +214,7 @@ def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProbl
 
 
 def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int:
-    """Print the changes of the files, and return the exit status: 1 if there are any, or findings.
+    """Print the changes of the files, and return the exit status, which follows --fail-on.
 
     Formats for people get one line about the findings instead of all of them.
     """
@@ -233,7 +236,7 @@ def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int
             f"{counted(report.fixable, 'finding')} to fix, {left} to correct by hand{shown}{_losses(lost)}", err=True
         )
     failed = any(isinstance(file, InputProblem) for file in files)
-    return 2 if failed else report.exit_status or int(bool(files))
+    return 2 if failed else report.exit_status
 
 
 def _write(report: CheckReport, *, quiet: bool) -> bool:

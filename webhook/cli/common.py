@@ -1,6 +1,7 @@
 """What commands share: options, input files, access to the cluster. Errors are `click.ClickException`s."""
 
 import contextlib
+import datetime as dt
 import json
 import re
 import sys
@@ -18,12 +19,13 @@ from webhook.cluster.transport import Transport
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.formatting import did_you_mean, quote
 from webhook.core.k8s_names import is_dns_label
-from webhook.core.policy.loader import default_policy, read_policy
+from webhook.core.policy.loader import default_policy, lint_policy, read_policy
 from webhook.core.policy.model import Policy
 from webhook.core.selectors import Labels
 from webhook.formatters.check_lines import problem_line
 
 F = TypeVar("F", bound=Callable[..., Any])
+Warn = Callable[[InputProblem], None]
 
 
 def input_error(problems: Iterable[InputProblem], hint: str = "") -> InputError:
@@ -171,11 +173,20 @@ def read_input(path: str) -> bytes:
     return data
 
 
-def load_policy(path: str | None) -> Policy:
-    """Return the policy in a file, or the default policy. Raises `InputError` with all errors of the document."""
-    if path is None:
-        return default_policy()
-    policy = read_policy(read_input(path))
+def load_policy(path: str | None, warn: Warn | None = None) -> Policy:
+    """Return the policy in a file, or the default policy; `warn` gets each of its warnings.
+
+    Raises `InputError` with all errors of the document.
+    """
+    return default_policy() if path is None else parse_policy(read_input(path), path, warn)
+
+
+def parse_policy(data: bytes, path: str, warn: Warn | None = None, hint: str = "") -> Policy:
+    """Return the policy in a document; `warn` gets each of its warnings. Raises `InputError` that ends with `hint`."""
+    policy, warnings = lint_policy(data, dt.datetime.now(dt.UTC)) if warn else (read_policy(data), ())
     if not isinstance(policy, Policy):
-        raise input_error(policy_problems(path, policy))
+        raise input_error(policy_problems(path, policy), hint)
+    if warn:
+        for warning in policy_problems(path, warnings):
+            warn(warning)
     return policy

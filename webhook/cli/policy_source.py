@@ -9,20 +9,19 @@ import click
 from click.core import ParameterSource
 
 from webhook.check.input_files import STDIN
-from webhook.check.policy_validation import policy_problems
 from webhook.check.report import DEFAULT_ORIGIN, PolicyInUse
 from webhook.cli.common import (
     NAMESPACED_NAME,
     Choice,
+    Warn,
     cluster_options,
     connected,
-    input_error,
     load_policy,
+    parse_policy,
     policy_option,
     qualified_name,
 )
 from webhook.cluster.transport import ApiError
-from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Mode, Policy
 
 if TYPE_CHECKING:
@@ -57,10 +56,12 @@ def policy_options(command: F) -> F:
     return policy_option("the default policy")(configmap(cluster_options(command)))
 
 
-def read_policy_options(options: PolicyOptions, mode: str | None = None) -> tuple[Policy, PolicyInUse]:
+def read_policy_options(
+    options: PolicyOptions, mode: str | None = None, warn: Warn | None = None
+) -> tuple[Policy, PolicyInUse]:
     """Return the policy that the options name, under this mode, and what a report says about it.
 
-    Raises `click.ClickException`.
+    `warn` gets each warning about the policy. Raises `click.ClickException`.
     """
     file, configmap = options.policy, options.policy_configmap
     if file is not None and configmap is not None:
@@ -75,19 +76,19 @@ def read_policy_options(options: PolicyOptions, mode: str | None = None) -> tupl
 
         name = qualified_name(configmap, options.own_namespace)
         with connected(options.kubeconfig, options.context) as transport:
-            policy = cluster_policy(ScanReader(transport, lambda _: None), name)
+            policy = cluster_policy(ScanReader(transport, lambda _: None), name, warn)
         if policy is None:
             raise click.ClickException(f"ConfigMap {name} does not exist in this cluster")
         origin = f"ConfigMap {name}"
     else:
-        policy, origin = load_policy(file), file or DEFAULT_ORIGIN
+        policy, origin = load_policy(file, warn), file or DEFAULT_ORIGIN
     given_mode = Mode(mode) if mode else None
     revision = policy.revision if file or configmap else ""
     in_use = PolicyInUse("<stdin>" if origin == STDIN else origin, revision, policy.mode, given_mode)
     return policy.with_mode(given_mode) if given_mode else policy, in_use
 
 
-def cluster_policy(reader: "ScanReader", configmap: str) -> Policy | None:
+def cluster_policy(reader: "ScanReader", configmap: str, warn: Warn | None = None) -> Policy | None:
     """Return the policy in a ConfigMap `NAMESPACE/NAME`, or None if that does not exist."""
     namespace, _, name = configmap.partition("/")
     try:
@@ -99,11 +100,8 @@ def cluster_policy(reader: "ScanReader", configmap: str) -> Policy | None:
         raise click.ClickException(f"cannot read the cluster's policy: {error}; {hint}") from None
     if document is None:
         return None
-    policy = read_policy(document.encode())
-    if not isinstance(policy, Policy):
-        problems = policy_problems(f"ConfigMap {configmap}", policy)
-        raise input_error(problems, "the cluster's policy is invalid; correct it or use --policy FILE")
-    return policy
+    hint = "the cluster's policy is invalid; correct it or use --policy FILE"
+    return parse_policy(document.encode(), f"ConfigMap {configmap}", warn, hint)
 
 
 def _is_argument(parameter: str) -> bool:

@@ -99,6 +99,7 @@ class SummaryPart(OutcomeTotals, frozen=True):
         OutcomeTotals | None,
         Meta(description="The outcomes under mode enforce; null if the policy enforces everywhere."),
     ]
+    exempt: Annotated[int, Meta(description="How many findings would count without the policy's exemptions.")]
     fixed: Annotated[int, Meta(description="How many findings --fix --write has repaired.")]
     rules: Annotated[dict[str, OutcomeTotals], Meta(description="Numbers of findings by rule.")]
     not_evaluated: Annotated[dict[str, int], Meta(description="Numbers of documents that no rule applies to.")]
@@ -153,6 +154,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
             objects=summary.objects,
             files=summary.files,
             under_enforce=None if summary.enforced is None else OutcomeTotals.of(summary.enforced),
+            exempt=summary.exempt,
             fixed=report.fixed,
             rules={rule: OutcomeTotals.of(counts) for rule, counts in report.by_rule().items()},
             not_evaluated={reason: len(skipped) for reason, skipped in report.by_reason().items()},

@@ -62,6 +62,9 @@ def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
         yield plain(report.help)
     evaluated = f"{counted(summary.objects, 'object')} in {counted(summary.files, 'file')} evaluated"
     yield f"{evaluated}: {_all(summary.outcomes)}"
+    if summary.exempt:
+        listed = "" if options.verbose else "; -v lists it" if summary.exempt == 1 else "; -v lists them"
+        yield f"{counted(summary.exempt, 'finding')} exempt{listed}"
     yield from enforce_lines(report)
     yield from _not_evaluated(report.by_reason(), verbose=options.verbose)
     yield from _missing_secrets(report, verbose=options.verbose)
