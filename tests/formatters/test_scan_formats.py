@@ -25,7 +25,7 @@ from tests.scan.small_cluster import (
 )
 from webhook.core.policy.model import Action
 from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes
-from webhook.formatters import scan_json, scan_text
+from webhook.formatters import scan_json, scan_policyreport, scan_text
 from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.scan_findings import grants_text
 from webhook.formatters.scan_html import page
@@ -126,12 +126,43 @@ def test_text_says_what_the_overrides_in_other_modes_would_deny() -> None:
     simulated = small.scan("", overrides)
     assert f"{line} scan with --policy new.yaml --mode enforce\n" in text(simulated)
     assert "".join(page.format_report(simulated)).count(line) == len(["policies", "headline"])
-    off = 'rules: {legacy-token-reference: "off"}\n'
-    looks = [
-        re.search(r'class="status (\w+)"', "".join(page.format_report(scanned)))[1]
-        for scanned in (report, simulated, small.scan("", off), small.scan())
-    ]
+    off = 'rules: {legacy-token-reference: "off", legacy-token-secret: "off"}\n'
+    looks = [look(scanned) for scanned in (report, simulated, small.scan("", off), small.scan())]
     assert looks == ["warned", "warned", "allowed", "denied"]
+
+
+def look(report) -> str:
+    return re.search(r'class="status (\w+)"', "".join(page.format_report(report)))[1]
+
+
+@pytest.mark.parametrize("action", ["warn", "audit", '"off"'])
+@pytest.mark.parametrize("mode", ["enforce", "warn"])
+def test_text_says_what_overrides_let_pass_that_lower_rules(mode, action) -> None:
+    rules = f"{{legacy-token-reference: {action}, legacy-token-secret: {action}}}"
+    overrides = f"mode: {mode}\noverrides: [{{namespaces: [shop], rules: {rules}}}]\n"
+    small = Small(secret("old"), secret("unused")).pod("a", spec(container=named_secret("old"))).pod("b", live())
+    line = "overrides lower rules in 1 namespace; without that, mode enforce would deny 1 workload and 1 legacy Secret"
+    report = small.scan(overrides)
+    assert f"\n           {line}\n" in text(report)
+    assert (look(report), f"O{line[1:]}." in "".join(page.format_report(report))) == ("warned", True)
+    assert f"\n           {line}\n" in text(small.scan("", overrides))
+    raised = f"rules: {rules}\noverrides: [{{namespaces: [shop], rules: {{legacy-token-reference: reject}}}}]\n"
+    assert "overrides lower" not in text(small.scan(raised))
+
+
+def test_headline_names_secrets_that_alone_would_be_denied() -> None:
+    small = Small(secret("used", last_used="2026-11-20"), secret("unused")).pod("a", live())
+    denied = "No pod or workload would be denied if recreated under this policy, but 1 legacy Secret in use."
+    report = small.scan()
+    assert text(report).startswith(f"{denied}\n")
+    assert (look(report), denied in "".join(page.format_report(report))) == ("warned", True)
+    lax = 'rules: {legacy-token-secret: "off"}\n'
+    assert text(small.scan(lax)).startswith("Nothing would be denied if recreated under this policy.\n")
+    assert text(small.scan("", lax)).startswith("Nothing would be denied if recreated under the simulated policy.\n")
+    small.snapshot.secrets_read = False
+    small.snapshot.unread.append(REFUSED)
+    unread = "No pod or workload would be denied if recreated under this policy, as far as could be read."
+    assert text(small.scan()).startswith(f"{unread}\n")
 
 
 def test_text_says_that_no_finding_is_of_the_selected_rule() -> None:
@@ -362,7 +393,7 @@ def test_text_begins_with_what_would_be_denied() -> None:
     small = Small(secret("old")).pod("a", spec(container=named_secret("old"))).pod("b", live())
     first = "1 of 2 pods, 1 of 2 workloads would be denied if recreated under this policy."
     assert text(small.scan()).startswith(f"{first}\ncluster ")
-    off = 'rules: {legacy-token-reference: "off"}\n'
+    off = 'rules: {legacy-token-reference: "off", legacy-token-secret: "off"}\n'
     assert text(small.scan("", off)).startswith("Nothing would be denied if recreated under the simulated policy.\n")
 
 
@@ -393,13 +424,13 @@ workloads  1 newly denied, 1 newly patched
 namespace shop
   Deployment/web (2 pods): newly denied (before: patched)
     + reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
-mount a projected token instead
+mount a projected token instead (1 of 2 pods)
     + reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
-"used"; mount a projected token instead
+"used"; mount a projected token instead (1 of 2 pods, not in the template)
     - warn: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
-mount a projected token instead
+mount a projected token instead (1 of 2 pods)
     - warn: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
-"used"; mount a projected token instead
+"used"; mount a projected token instead (1 of 2 pods, not in the template)
     + patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token
   Pod/bare: newly patched
     + patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token
@@ -536,6 +567,36 @@ def test_text_shows_filters_and_counts_all(small_cluster) -> None:
     assert [line for line in lines if "patch: token-expiration: the API server's token has lifetime" in line]
 
 
+def test_exemption_that_unread_secrets_may_need_is_unknown() -> None:
+    small = Small().pod("a", live())
+    small.snapshot.unread.append(REFUSED)
+    exemption = "{rules: [legacy-token-reference], namespaces: [shop], reason: r, until: never}"
+    report = small.scan(f"exemptions: [{exemption}]\n")
+    assert "\nexemptions 1: 1 unknown\n" in text(report)
+    assert "shop: unknown, not everything that it covers could be read; never expires" in text(report)
+
+
+def test_no_format_lists_pods_if_the_webhook_was_not_read() -> None:
+    small = Small().pod("a", live(), creationTimestamp="2026-11-19T13:00:00Z")
+    report = small.scan()
+    assert report.webhook_exists is None
+    formats = (scan_text, scan_json, page, scan_policyreport)
+    shown = ["".join(map(str, each.format_report(report))) for each in formats]
+    assert [
+        word for word in ("kubectl rollout", "kubectl delete", "as it runs") for found in shown if word in found
+    ] == []
+
+
+def test_text_simulated_says_which_pods_a_change_is_about() -> None:
+    small = Small(secret("old")).deployment("web", spec()).pod("web-1-a", live(), **of("ReplicaSet", "web-1"))
+    extra = live() | {"initContainers": [{"name": "added", **named_secret("old")}]}
+    for name in ("web-1-b", "web-1-c"):
+        small.pod(name, extra, **of("ReplicaSet", "web-1"))
+    report = small.scan('rules: {legacy-token-reference: "off"}\n', "")
+    assert "; mount a projected token instead (2 of 3 pods, not in the template)\n" in text(report)
+    assert "(2 of 3 pods, not in the template)" in "".join(page.format_report(report)).replace("<wbr>", "")
+
+
 def test_text_filtered_changes_are_only_counted() -> None:
     small_cluster = Small().pod("a", live()).pod("b", spec([HOST]))
     strict = "rules: {kubelet-hostpath: reject}\n"
@@ -568,7 +629,7 @@ exemptions:
         "in use, matches 1",
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
-        "unused in the scanned namespaces (others were not scanned)",
+        "not scanned: it covers namespaces outside of the scan",
         "expired, only partly scanned",
     ]
 

@@ -135,6 +135,7 @@ def test_pod_in_an_excluded_namespace_is_skipped() -> None:
 def test_pod_with_many_findings_says_how_many_more() -> None:
     names = [{"name": f"T{number}", **named_secret("old")["env"][0]} for number in range(8)]
     small = Small(secret("old")).pod("a", live(3600) | spec(container={"env": names}))
+    small.snapshot.history = HISTORY
     [result] = results(small.scan(), category="Would be denied as it runs")
     assert (result["message"].count("(legacy-token-reference)"), "; and 3 more. Owner: " in result["message"]) == (
         5,
@@ -189,6 +190,7 @@ def test_printed_reports_are_the_written_ones() -> None:
 
 def crowd(pods: int) -> ScanReport:
     small = Small(secret("old"))
+    small.snapshot.history = HISTORY
     for number in range(pods):
         small.pod(f"pod-{number:05}", live() | spec(container=named_secret("old")), uid=f"{number:036}")
         small.pod(f"sound-{number:05}", live(3600), uid=f"{number:036}")

@@ -42,6 +42,7 @@ def usage_of(small, exemption, **options):
 HOLDING, OVER = "until: never", "until: 2026-01-01"
 HOLDS, NOTHING = (ExemptionStatus.IN_USE, 1, False), (ExemptionStatus.UNUSED, 0, False)
 UNSEEN = (ExemptionStatus.NOT_SCANNED, 0, True)
+UNREAD = (ExemptionStatus.UNKNOWN, 0, True)
 ONLY = ScanFilters(namespaces=("sh*",))
 
 
@@ -82,13 +83,19 @@ def test_usage_matches_in_scanned_namespaces_is_in_use() -> None:
     assert usage_of(small, what, filters=ONLY) == (ExemptionStatus.IN_USE, 1, True)
 
 
-def test_usage_with_unread_resources_is_not_unused() -> None:
+def test_usage_with_unread_resources_is_unknown() -> None:
     small = Small().pod("a", READS)
+    small.snapshot.namespaces["other"] = frozenset()
     small.snapshot.unread.append(UnreadResource("secrets", "why", "lacks", "advice", affects_decisions=True))
-    assert usage_of(small, f"rules: [legacy-token-reference], namespaces: [shop], {HOLDING}") == UNSEEN
+    assert usage_of(small, f"rules: [legacy-token-reference], namespaces: [shop], {HOLDING}") == UNREAD
     assert usage_of(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == NOTHING
+    in_scan, outside = (
+        f"rules: [legacy-token-reference], namespaces: [{name}], {HOLDING}" for name in ("shop", "other")
+    )
+    assert [usage_of(small, what, filters=ONLY) for what in (in_scan, outside)] == [UNREAD, UNSEEN]
     small.snapshot.namespaces.clear()
-    assert usage_of(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == UNSEEN
+    assert [usage_of(small, what, filters=ONLY) for what in (in_scan, outside)] == [UNREAD, UNSEEN]
+    assert usage_of(small, f"rules: [legacy-token-reference], namespaces: [nowhere], {HOLDING}") == UNREAD
 
 
 OVERLAPPING = """\

@@ -19,6 +19,12 @@ CAPPED = live(3600)
 UNCAPPED = live()
 
 
+def installed(*secrets) -> Small:
+    small = Small(*secrets)
+    small.snapshot.history = HISTORY
+    return small
+
+
 def unevaluated(
     *pods: dict, policy: str = "", created: str = AFTER, history: AdmissionHistory = HISTORY, secrets=(), **metadata
 ) -> list[UnevaluatedPod]:
@@ -42,7 +48,6 @@ def test_admission_follows_from_the_pods_age(created, expected) -> None:
 
 
 @pytest.mark.parametrize(("history", "expected"), [
-    pytest.param(AdmissionHistory(), "undetermined", id="not read"),
     pytest.param(AdmissionHistory(WEBHOOK, None, is_known=True), "undetermined", id="policy from a file"),
     pytest.param(AdmissionHistory(None, POLICY, is_known=True), "not-evaluated", id="webhook deleted"),
 ])  # fmt: skip
@@ -50,11 +55,16 @@ def test_admission_needs_the_history(history, expected) -> None:
     assert admissions(UNCAPPED, history=history) == [expected]
 
 
-def test_pods_are_not_listed_if_tokenguard_is_not_installed() -> None:
+@pytest.mark.parametrize(("history", "webhook_exists"), [
+    pytest.param(AdmissionHistory(is_known=True), False, id="not installed"),
+    pytest.param(AdmissionHistory(), None, id="not read"),
+    pytest.param(AdmissionHistory(None, POLICY), None, id="only the policy read"),
+])  # fmt: skip
+def test_pods_are_not_listed_without_a_known_installation(history, webhook_exists) -> None:
     small = Small().pod("a", UNCAPPED, creationTimestamp=BEFORE)
-    small.snapshot.history = AdmissionHistory(is_known=True)
+    small.snapshot.history = history
     report = small.scan()
-    assert (report.webhook_exists, report.unevaluated_pods) == (False, ())
+    assert (report.webhook_exists, report.unevaluated_pods) == (webhook_exists, ())
 
 
 def test_hint_says_to_restore_a_deleted_webhook_configuration() -> None:
@@ -144,7 +154,7 @@ def test_pods_that_are_never_evaluated_are_not_listed(left_alone) -> None:
 def test_mirror_and_finished_pods_are_not_listed() -> None:
     node = {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n", "controller": True}]}
     mirror = {**node, "annotations": {"kubernetes.io/config.mirror": "x"}}
-    small = Small().pod("mirror", UNCAPPED, **mirror).pod("done", UNCAPPED, phase="Succeeded")
+    small = installed().pod("mirror", UNCAPPED, **mirror).pod("done", UNCAPPED, phase="Succeeded")
     assert small.scan().unevaluated_pods == ()
 
 
@@ -157,14 +167,14 @@ def test_mirror_and_finished_pods_are_not_listed() -> None:
         "kubectl delete pod web-1-a -n shop", id="bare and denied again"),
 ])  # fmt: skip
 def test_hint_says_how_to_recreate_the_pod(owner, pod, hint) -> None:
-    small = Small(secret("old")).deployment("web", CAPPED).pod("web-1-a", pod, **owner)
+    small = installed(secret("old")).deployment("web", CAPPED).pod("web-1-a", pod, **owner)
     [listed] = small.scan().unevaluated_pods
     assert listed.hint == hint
 
 
 def test_hint_names_the_owner_whose_next_pod_would_be_denied() -> None:
     reads = spec(container=named_secret("old"))
-    small = Small(secret("old")).deployment("web", reads).pod("web-1-a", reads, **of("ReplicaSet", "web-1"))
+    small = installed(secret("old")).deployment("web", reads).pod("web-1-a", reads, **of("ReplicaSet", "web-1"))
     [pod] = small.scan().unevaluated_pods
     assert pod.owner == "Deployment/web"
     first = "first correct Deployment/web, whose next pod would be denied by legacy-token-reference; "
@@ -172,11 +182,11 @@ def test_hint_names_the_owner_whose_next_pod_would_be_denied() -> None:
 
 
 def test_filters_select_by_the_findings() -> None:
-    small = Small().pod("a", UNCAPPED)
+    small = installed().pod("a", UNCAPPED)
     assert small.scan(filters=ScanFilters(rules=("token-expiration",))).unevaluated_pods
     assert not small.scan(filters=ScanFilters(rules=("token-subpath",))).unevaluated_pods
 
 
 def test_hint_contains_no_name_that_a_shell_would_run() -> None:
-    [pod] = Small().pod("a; rm -rf", UNCAPPED).scan().unevaluated_pods
+    [pod] = installed().pod("a; rm -rf", UNCAPPED).scan().unevaluated_pods
     assert pod.hint == "delete it and create it again: kubectl delete pod NAME -n shop"

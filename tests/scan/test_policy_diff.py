@@ -3,7 +3,10 @@
 import pytest
 
 from tests.scan.small_cluster import INJECT, VAULT, Small, account, live, named_secret, secret, spec, token
-from webhook.scan.evaluation_result import Change
+from webhook.core.decision import Outcome
+from webhook.core.policy.model import Action
+from webhook.scan.evaluation_result import Change, EvaluationResult, ReportedFinding
+from webhook.scan.policy_diff import change_between
 
 HOSTPATH = [{"name": "h", "hostPath": {"path": "/"}}]
 BARE = spec(HOSTPATH, automountServiceAccountToken=False)
@@ -22,7 +25,8 @@ AUDIT = "mode: audit\n"
     (BARE, "", STRICT, Change.NEWLY_DENIED),
     (spec(HOSTPATH, named_secret("old")), "", STRICT, Change.DENIED_FOR_MORE),
     (spec(HOSTPATH, named_secret("old")), STRICT, "", Change.DENIED_DIFFERENTLY),
-    (READS, "", INJECT, Change.DENIED_DIFFERENTLY),
+    (READS, "", INJECT, Change.STILL_DENIED),
+    (CAPPED, STRICT, STRICT + MAX, Change.STILL_DENIED),
     (BARE, STRICT, "", Change.NEWLY_WARNED),
     (BARE, STRICT, SILENT, Change.NEWLY_ALLOWED),
     (READS, "", "rules: {legacy-token-reference: warn}\n", Change.NEWLY_PATCHED),
@@ -45,7 +49,7 @@ AUDIT = "mode: audit\n"
     (live(), "", STRICT, Change.UNCHANGED),
     (CAPPED, INJECT, INJECT, Change.UNCHANGED),
 ], ids=[
-    "rejected", "rejected for more", "rejected for less", "rejected, injected or not",
+    "rejected", "rejected for more", "rejected for less", "rejected, injected or not", "rejected, capped to less",
     "not rejected any more but warned of", "nor warned of", "nor, but patched",
     "patched", "injected besides", "no longer patched", "audited instead of patched",
     "an injection is gone", "an injection is for another", "an injected token lives shorter",
@@ -62,7 +66,7 @@ def test_change_between_two_policies(pod, now, then, change) -> None:
 def test_change_of_a_workload_is_the_most_severe() -> None:
     small = Small(secret("old")).pod("a", live()).pod("b", spec(HOSTPATH)).pod("c", READS)
     changes = [owner.change for owner in small.scan(UNCAPPED, STRICT).workloads]
-    assert changes == [Change.NEWLY_PATCHED, Change.NEWLY_DENIED, Change.DENIED_DIFFERENTLY]
+    assert changes == [Change.NEWLY_PATCHED, Change.NEWLY_DENIED, Change.STILL_DENIED]
     deployed = Small().deployment("web", spec(HOSTPATH)).scan(UNCAPPED, STRICT).workloads
     assert [owner.change for owner in deployed] == [Change.NEWLY_DENIED]
 
@@ -75,6 +79,23 @@ def test_change_of_secrets_and_accounts_is_reported() -> None:
     assert [secret.change for secret in report.legacy_secrets] == [Change.NEWLY_WARNED, Change.UNCHANGED]
     assert [account.change for account in report.accounts] == [Change.NEWLY_ALLOWED]
     assert {secret.change for secret in small.scan("", "").legacy_secrets} == {Change.UNCHANGED}
+
+
+def test_change_of_the_advice_alone_is_none() -> None:
+    report = Small(secret("old", last_used="2026-11-20")).scan("", "tokens: {maxExpirationSeconds: 1800}\n")
+    [old] = report.legacy_secrets
+    assert old.result.findings != old.simulated.findings
+    assert old.change is Change.UNCHANGED
+
+
+def test_change_of_a_value_with_a_semicolon_is_one() -> None:
+    def result(audience: str) -> EvaluationResult:
+        detail = f'is for "{audience}"; use another'
+        finding = ReportedFinding("token-audience", Action.REJECT, Action.REJECT, "spec", detail, authored=True)
+        return EvaluationResult(Outcome.DENIED, (finding,))
+
+    assert change_between(result("a; b"), result("a; c")) is Change.DENIED_DIFFERENTLY
+    assert change_between(result("a; b"), result("a; b")) is Change.UNCHANGED
 
 
 def test_change_shorter_maximum_is_patched_differently() -> None:

@@ -21,12 +21,13 @@ def exemption_status(usage: ExemptionUsage, usages: Sequence[ExemptionUsage]) ->
         if usage.matches:
             return f"expired, would match {usage.matches}"
         return "expired, only partly scanned" if usage.partly_scanned else "expired, unused"
+    unknown = "not everything that it covers could be read" if usage.unread else "depends on the user of a request"
     return {
         ExemptionStatus.IN_USE: f"in use, matches {usage.matches}",
         ExemptionStatus.SHADOWED: f"shadowed by {_earlier(usages[number] for number in usage.shadowed_by)}",
         ExemptionStatus.UNUSED: "unused",
-        ExemptionStatus.NOT_SCANNED: "unused in the scanned namespaces (others were not scanned)",
-        ExemptionStatus.UNKNOWN: "unknown, depends on the user of a request",
+        ExemptionStatus.NOT_SCANNED: "not scanned: it covers namespaces outside of the scan",
+        ExemptionStatus.UNKNOWN: f"unknown, {unknown}",
     }[usage.status]
 
 

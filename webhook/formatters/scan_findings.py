@@ -57,13 +57,9 @@ def workload_lines(workload: ScannedWorkload) -> list[FindingLine]:
     )
     return [
         *(_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items()),
-        *(
-            _extended(line, ["template only"] if workload.pods else [])
-            for line in template
-            if line not in pods
-        ),
+        *(_extended(line, _where(workload, 0, in_template=True)) for line in template if line not in pods),
         *exemptions,
-    ]  # fmt: skip
+    ]
 
 
 def generated_findings(workload: ScannedWorkload) -> Counter[FindingLine]:
@@ -98,15 +94,23 @@ def changed_workloads(
 def workload_differences(workload: ScannedWorkload, filters: ScanFilters) -> tuple[FindingLine, ...]:
     """Return the findings of only one policy: those about what the author wrote first, the new ones first.
 
-    If only the patches differ, these are the tokens that only one of the patches leads to.
+    Each of these with the pods that it is in. If only the patches differ, the lines are the tokens that only one of
+    the patches leads to.
     """
     lines: dict[FindingLine, bool] = {}
+    pods: Counter[FindingLine] = Counter()
+    template: dict[FindingLine, bool] = {}
     for group in workload.groups:
         differences = dict(_differences(group.result(), group.result(simulated=True)))
         if not differences and filters.show_all_findings and group.change is not Change.UNCHANGED:
             differences = dict.fromkeys(_token_differences(group), True)
         lines |= differences
-    return tuple(sorted(lines, key=lambda line: (not lines[line], line.sign)))
+        pods.update(dict.fromkeys(differences, len(group.names)))
+        template = differences if group is workload.next_pod else template
+    return tuple(
+        _extended(line, _where(workload, pods[line], in_template=line in template)) if lines[line] else line
+        for line in sorted(lines, key=lambda line: (not lines[line], line.sign))
+    )
 
 
 def result_differences(before: EvaluationResult, after: EvaluationResult | None) -> tuple[FindingLine, ...]:
@@ -208,6 +212,8 @@ def _full_line(finding: ReportedFinding) -> FindingLine:
 
 
 def _where(workload: ScannedWorkload, count: int, *, in_template: bool) -> list[str]:
+    if not count:
+        return ["template only"] if workload.pods else []
     where = [] if count == workload.pod_count else [f"{count} of {counted(workload.pod_count, 'pod')}"]
     return [*where, "not in the template"] if workload.next_pod and not in_template else where
 

@@ -8,11 +8,12 @@ from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
 from webhook.core.policy.model import Action
+from webhook.formatters.scan_enforcement import denied_secrets, limits
 from webhook.formatters.scan_exemptions import exemption_fields
 from webhook.formatters.scan_findings import first_names
 from webhook.legacy.retirable import RetirableSecret
 from webhook.scan.counts import OutcomeCounts
-from webhook.scan.evaluation_result import Change, EvaluationResult, worst_outcome
+from webhook.scan.evaluation_result import Change
 from webhook.scan.options import ApiAudiences, AudienceSource, PolicyInfo, ScanFilters
 from webhook.scan.rbac import Grant, Permission, grants_severity
 from webhook.scan.report import LegacySecret, ScannedWorkload, ScanReport
@@ -130,14 +131,14 @@ def _never_evaluated(report: ScanReport) -> dict[str, str]:
 
 def _policies(report: ScanReport) -> Iterator[Field]:
     yield "policy", _policy(report.policy)
-    if enforced := under_enforce(report, simulated=False):
-        yield "", enforced
+    for limit in limits(report, simulated=False):
+        yield "", limit
     audiences = report.policy.api_audiences
     yield "audiences", _audiences(audiences)
     if report.simulated:
         yield "simulated", _policy(report.simulated)
-        if enforced := under_enforce(report, simulated=True):
-            yield "", enforced
+        for limit in limits(report, simulated=True):
+            yield "", limit
         if report.simulated.api_audiences != audiences:
             yield "audiences", _audiences(report.simulated.api_audiences)
 
@@ -228,39 +229,6 @@ def workload_changes(report: ScanReport) -> str:
     return ", ".join(changes) or "no change"
 
 
-def under_enforce(report: ScanReport, *, simulated: bool) -> str:
-    """Return what mode enforce would deny in the namespaces that are in another mode; empty without any."""
-    policy = report.simulated if simulated else report.policy
-    if policy is None or not policy.revision:
-        return ""
-    workloads = (
-        (workload.namespace, [group.result(simulated=simulated) for group in workload.groups])
-        for workload in report.workloads
-    )
-    results = ((secret.namespace, secret.simulated if simulated else secret.result) for secret in report.legacy_secrets)
-    secrets = ((namespace, [result]) for namespace, result in results if result)
-    by_title = {"workload": _enforced(workloads), "legacy Secret": _enforced(secrets)}
-    namespaces = {namespace for enforced in by_title.values() for namespace, _ in enforced}
-    if not namespaces:
-        return ""
-    denied = {title: sum(outcome is Outcome.DENIED for _, outcome in enforced) for title, enforced in by_title.items()}
-    listed = " and ".join(counted(count, title) for title, count in denied.items() if count)
-    verb = "is" if len(namespaces) == 1 else "are"
-    return (
-        f"{counted(len(namespaces), 'namespace')} {verb} not in mode enforce; it would deny {listed or 'nothing'}"
-        f" there; for details, {f'scan with --policy {plain(policy.origin)}' if simulated else 'add'} --mode enforce"
-    )
-
-
-def _enforced(objects: Iterable[tuple[str, Sequence[EvaluationResult]]]) -> list[tuple[str, Outcome]]:
-    """Return the namespace, and the outcome under mode enforce, of each object that is in another mode."""
-    return [
-        (namespace, worst_outcome(result.outcome_enforced for result in results))
-        for namespace, results in objects
-        if any(result.enforced for result in results)
-    ]
-
-
 def verdict(report: ScanReport) -> str:
     """Return in a sentence what would be denied."""
     denied = []
@@ -269,17 +237,24 @@ def verdict(report: ScanReport) -> str:
         if counts and counts.denied:
             denied.append(f"{counts.denied} of {counts.total} {title.partition(' (')[0]}")
     policy = "the simulated" if report.simulated else "this"
+    secrets = denied_secrets(report)
+    if denied:
+        subject, but = ", ".join(denied), ""
+    elif report.summary.secrets and not secrets:
+        subject, but = "Nothing", ""
+    else:
+        subject, but = "No pod or workload", f", but {counted(secrets, 'legacy Secret')} in use" if secrets else ""
     unsure = ", as far as could be read" if report.may_be_wrong else ""
-    return f"{', '.join(denied) or 'Nothing'} would be denied if recreated under {policy} policy{unsure}."
+    return f"{subject} would be denied if recreated under {policy} policy{but}{unsure}."
 
 
 def headline(report: ScanReport) -> str:
     """Return in a sentence what would be denied, and in others what the report is limited to."""
     sentence = verdict(report)
-    if report.legacy_secrets:
-        sentence = f"{sentence} {counted(len(report.legacy_secrets), 'legacy Secret')} with a token that never expires."
-    if enforced := under_enforce(report, simulated=report.simulated is not None):
-        sentence = f"{sentence} {enforced[0].upper()}{enforced[1:]}."
+    if valid := sum(secret.invalid_since is None for secret in report.legacy_secrets):
+        sentence = f"{sentence} {counted(valid, 'legacy Secret')} with a valid token that never expires."
+    for limit in limits(report, simulated=report.simulated is not None):
+        sentence = f"{sentence} {limit[0].upper()}{limit[1:]}."
     return " ".join([sentence, *(f"Showing only {shown}." for shown in _filters(report.filters) if shown)])
 
 

@@ -25,6 +25,7 @@ class Change(FastStrEnum):
     NEWLY_DENIED = "newly denied"
     DENIED_FOR_MORE = "denied for more reasons"
     DENIED_DIFFERENTLY = "denied for other reasons"
+    STILL_DENIED = "still denied with other patches or warnings"
     NO_LONGER_PATCHED = "no longer patched"
     PATCHED_DIFFERENTLY = "patched differently"
     NEWLY_PATCHED = "newly patched"
@@ -77,6 +78,12 @@ class EvaluationResult(Struct, frozen=True, gc=False, rename="camel"):
     exemptions: Annotated[tuple[AppliedExemption, ...], Meta(description="The exemptions that apply.")] = ()
     note: Annotated[str, Meta(description="Why no rule was applied; empty if rules were.")] = ""
     enforced: Annotated[Outcome | None, Meta(description="The outcome if the mode were enforce; null if it is.")] = None
+    unlowered: Annotated[
+        Outcome | None,
+        Meta(
+            description="The outcome if, besides, the override of the namespace lowered no rule; null if it does not."
+        ),
+    ] = None
 
     @property
     def outcome_enforced(self) -> Outcome:

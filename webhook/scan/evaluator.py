@@ -32,6 +32,7 @@ class PolicyEvaluator:
         self.policy = policy
         self._scopes = scopes
         self._enforcing = policy.with_mode(Mode.ENFORCE)
+        self._unlowered = self._enforcing.without_lowered_rules()
         self._cluster = cluster
         self._now = now
         self._numbers = {id(exemption): number for number, exemption in enumerate(policy.exemptions)}
@@ -72,10 +73,22 @@ class PolicyEvaluator:
 
     def _result(self, request: AdmissionRequest, decision: Decision, account: str) -> EvaluationResult:
         result = _result(decision, account, self._numbers)
-        if decision.mode in (None, Mode.ENFORCE):
+        if decision.mode is None:
             return result
-        enforced = evaluate(request, self._enforcing, self._cluster, self._now)
-        return replace(result, enforced=enforced.outcome)
+        if decision.mode is not Mode.ENFORCE:
+            result = replace(result, enforced=self._outcome(request, self._enforcing))
+        if request.namespace and self._is_lowered(request.namespace):
+            result = replace(result, unlowered=self._outcome(request, self._unlowered))
+        return result
+
+    def _outcome(self, request: AdmissionRequest, policy: Policy) -> Outcome:
+        return evaluate(request, policy, self._cluster, self._now).outcome
+
+    def _is_lowered(self, namespace: str) -> bool:
+        """Return whether an override lowers a rule in a namespace."""
+        labels = self._cluster.namespace_labels(namespace)
+        rules = (policy.in_namespace(namespace, labels).rules for policy in (self.policy, self._unlowered))
+        return next(rules) != next(rules)
 
 
 def is_mirror(pod: Pod) -> bool:

@@ -44,7 +44,8 @@ class ExemptionUsage(Struct, frozen=True, gc=False, rename="camel"):
         ExemptionStatus,
         Meta(
             description="`shadowed`: earlier exemptions match everything that this one would. `not scanned`: unused,"
-            " but not everything that it selects was scanned. `unknown`: it depends on the user of a request."
+            " but it selects namespaces outside of the scan. `unknown`: it depends on the user of a request, or on"
+            " something that could not be read."
         ),
     ]
     matches: Annotated[
@@ -52,6 +53,7 @@ class ExemptionUsage(Struct, frozen=True, gc=False, rename="camel"):
     ]
     shadowed_by: Annotated[tuple[int, ...], Meta(description="Numbers of the earlier exemptions, from zero.")]
     partly_scanned: Annotated[bool, Meta(description="Whether something that it selects was not scanned.")]
+    unread: Annotated[bool, Meta(description="Whether something in the scanned namespaces could not be read for it.")]
 
 
 class CountedResult(NamedTuple):
@@ -74,15 +76,25 @@ class ScanCoverage(NamedTuple):
     complete: bool
 
     def includes(self, exemption: Exemption) -> bool:
-        """Return whether everything that an exemption selects was scanned."""
-        if self.complete and not self.namespaces:
+        """Return whether all namespaces that an exemption selects were scanned."""
+        if not self.namespaces:
             return True
+        names = exemption.namespaces
         if not self.known:
-            names = exemption.namespaces
-            return self.complete and bool(names) and not names.wild and all(map(self.namespaces.match, names.exact))
-        selected = _selected_namespaces(exemption, self.known)
-        scanned = not self.namespaces or all(map(self.namespaces.match, {*selected, *exemption.namespaces.exact}))
-        return scanned and (self.complete or not selected)
+            return bool(names) and not names.wild and all(map(self.namespaces.match, names.exact))
+        return all(map(self.namespaces.match, {*_selected_namespaces(exemption, self.known), *names.exact}))
+
+    def lacks(self, exemption: Exemption) -> bool:
+        """Return whether something could not be read that an exemption may select in the scanned namespaces."""
+        if self.complete:
+            return False
+        if self.known:
+            selected: Collection[str] = _selected_namespaces(exemption, self.known)
+        elif exemption.namespaces.wild or not (exemption.namespaces and self.namespaces):
+            return True
+        else:
+            selected = exemption.namespaces.exact
+        return any(not self.namespaces or self.namespaces.match(namespace) for namespace in selected)
 
 
 class ExemptionUsageCounter:
@@ -130,7 +142,7 @@ class ExemptionUsageCounter:
     def _usage(self, number: int) -> ExemptionUsage:
         exemption = self._exemptions[number]
         days_left = (exemption.until - self._today).days if exemption.until else None
-        partly_scanned = not self._coverage.includes(exemption)
+        unread, includes = self._coverage.lacks(exemption), self._coverage.includes(exemption)
         shadowed_by = self._shadowed_by.get(number, ())
         if days_left is not None and days_left < 0:
             status = ExemptionStatus.EXPIRED
@@ -138,10 +150,10 @@ class ExemptionUsageCounter:
             status = ExemptionStatus.IN_USE
         elif shadowed_by:
             status = ExemptionStatus.SHADOWED
-        elif not _is_visible(exemption):
+        elif unread or not _is_visible(exemption):
             status = ExemptionStatus.UNKNOWN
         else:
-            status = ExemptionStatus.NOT_SCANNED if partly_scanned else ExemptionStatus.UNUSED
+            status = ExemptionStatus.UNUSED if includes else ExemptionStatus.NOT_SCANNED
         return ExemptionUsage(
             rules=("*",) if exemption.rules == tuple(BY_NAME) else exemption.rules,
             namespaces=exemption.namespaces.patterns,
@@ -154,7 +166,8 @@ class ExemptionUsageCounter:
             status=status,
             matches=self._matches[number],
             shadowed_by=tuple(sorted(shadowed_by)) if status is ExemptionStatus.SHADOWED else (),
-            partly_scanned=partly_scanned,
+            partly_scanned=unread or not includes,
+            unread=unread and _is_visible(exemption),
         )
 
 

@@ -47,8 +47,8 @@ class AdmissionHistory(NamedTuple):
 
     @property
     def is_installed(self) -> bool:
-        """Whether tokenguard may be installed: its webhook configuration or its policy exists, or that is not known."""
-        return self.webhook_exists is not False or self.policy_changed is not None
+        """Whether the webhook configuration or the policy exists; False if the configuration could not be read."""
+        return self.is_known and (self.webhook_created is not None or self.policy_changed is not None)
 
 
 class AdmissionClassifier:
@@ -74,9 +74,9 @@ class AdmissionClassifier:
         self, pod: LivePod, account: str, findings: tuple[ReportedFinding, ...], references: frozenset[str]
     ) -> Admission:
         """Return how a pod was admitted that the findings deny; `references` are the legacy Secrets that it names."""
-        webhook, policy, scopes, is_known, _ = self._history
+        webhook, policy, scopes, *_ = self._history
         created, namespace = pod.created, pod.metadata.namespace or ""
-        if created is None or not is_known:
+        if created is None:
             return Admission.UNDETERMINED
         if scopes.pods.excludes(namespace, self._namespaces.get(namespace, frozenset())):
             return Admission.EXCLUDED

@@ -4,12 +4,15 @@ Nearly every policy patches every pod (the API server token is capped), so outco
 are compared finding by finding.
 """
 
+import re
 from collections import Counter
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
 from webhook.scan.evaluation_result import Change, EvaluationResult, ReportedFinding
 
+_PROBLEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|;(?! )|[^;"])*')
+"""What is wrong, without the advice after it; quoted names may contain semicolons."""
 _NEWLY = {
     Outcome.PATCHED: Change.NEWLY_PATCHED,
     Outcome.WARNED: Change.NEWLY_WARNED,
@@ -38,11 +41,16 @@ class _Comparison:
 
     def __init__(self, before: EvaluationResult, after: EvaluationResult, action: Action) -> None:
         old, new = ([finding for finding in result.findings if finding.action is action] for result in (before, after))
-        self.old, self.new = (
-            {(finding.rule, finding.path, finding.detail) for finding in findings} for findings in (old, new)
-        )
+        self.old, self.new = ({_substance(finding) for finding in findings} for findings in (old, new))
         self.differ = self.old != self.new
         self.more = bool(_places(new) - _places(old))
+
+
+def _substance(finding: ReportedFinding) -> tuple[str, str, Action, str]:
+    """Return what makes a finding another one: all but the advice, which may name limits that it does not violate."""
+    problem = _PROBLEM.match(finding.detail)
+    is_patch = finding.intended is Action.PATCH
+    return finding.rule, finding.path, finding.intended, finding.detail if is_patch or not problem else problem[0]
 
 
 def _places(findings: list[ReportedFinding]) -> Counter[tuple[str, str]]:
@@ -54,10 +62,10 @@ def _denied(before: EvaluationResult, after: EvaluationResult) -> Change:
     rejections = _Comparison(before, after, Action.REJECT)
     if rejections.more:
         return Change.DENIED_FOR_MORE
-    others = (_Comparison(before, after, action) for action in (Action.PATCH, Action.WARN))
-    if rejections.differ or any(comparison.differ for comparison in others):
+    if rejections.differ:
         return Change.DENIED_DIFFERENTLY
-    return _audited(before, after)
+    others = (_Comparison(before, after, action) for action in (Action.PATCH, Action.WARN))
+    return Change.STILL_DENIED if any(comparison.differ for comparison in others) else _audited(before, after)
 
 
 def _patched(patches: _Comparison, *, same_patch: bool) -> Change | None:

@@ -309,7 +309,7 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
         tuple[UnevaluatedPod, ...],
         Meta(
             description="Running pods that the policy would deny as they are; none if neither webhook configuration nor"
-            " policy exists, as tokenguard is not installed then."
+            " policy exists, as tokenguard is not installed then, or if the webhook configuration could not be read."
         ),
     ]
     legacy_secrets: Annotated[tuple[LegacySecret, ...], Meta(description="Secrets with tokens that never expire.")]

@@ -189,6 +189,16 @@ def test_page_of_an_empty_cluster_says_so() -> None:
     assert {"No findings.", "No pod has a token.", "The policy has no exemptions."} <= set(parsed_page.texts)
 
 
+def test_page_counts_valid_secrets_and_says_to_disable_first() -> None:
+    small = Small(secret("a"), secret("b"), secret("c", invalid_since="2026-06-01"))
+    found = "".join(page.format_report(small.scan()))
+    assert " 2 legacy Secrets with a valid token that never expires." in found
+    assert found.index("First disable it") < found.index("Then delete it")
+    assert "that never expires." not in "".join(
+        page.format_report(Small(secret("a", invalid_since="2026-06-01")).scan())
+    )
+
+
 def test_page_with_filters_shows_them_and_all_denials() -> None:
     small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
     only = ScanFilters(("sh*",), ("token-audience",), (Action.WARN,))
@@ -196,7 +206,7 @@ def test_page_with_filters_shows_them_and_all_denials() -> None:
     scope = "Showing only namespace sh*. Showing only rule token-audience; action warn."
     denied = (
         "1 of 1 pods, 1 of 1 workloads would be denied if recreated under this policy."
-        " 1 legacy Secret with a token that never expires."
+        " 1 legacy Secret with a valid token that never expires."
     )
     assert {f"{denied} {scope}", "No findings match the filters."} <= set(parsed_page.texts)
 

@@ -255,6 +255,21 @@ class Policy:
         overrides = tuple(replace(override, mode=mode) for override in self.overrides)
         return replace(self, mode=mode, overrides=overrides)
 
+    def without_lowered_rules(self) -> "Policy":
+        """Return the policy with overrides that do not stop its rules from rejecting or patching."""
+        enforced = {rule: action for rule, action in self.rules.items() if action in (Action.REJECT, Action.PATCH)}
+        overrides = tuple(
+            replace(
+                override,
+                rules={
+                    rule: action if action in (Action.REJECT, Action.PATCH) else enforced.get(rule, action)
+                    for rule, action in override.rules.items()
+                },
+            )
+            for override in self.overrides
+        )
+        return replace(self, overrides=overrides)
+
     def in_namespace(self, namespace: str, labels: Labels) -> NamespacePolicy:
         """Return the policy for a namespace with this name and these labels."""
         key = (namespace, labels)

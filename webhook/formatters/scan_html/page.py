@@ -10,6 +10,7 @@ import jinja2
 
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
+from webhook.formatters.scan_enforcement import is_weakened
 from webhook.formatters.scan_html import charts, tables
 from webhook.formatters.scan_html.elements import MAX_WIDTH, breakable
 from webhook.scan.report import ScanReport
@@ -58,9 +59,8 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
 
 
 def _status(report: ScanReport) -> str:
-    """Return the colour of the headline: that of a warning, too, if a mode lets pass what enforce would deny."""
-    is_limited = bool(summary.under_enforce(report, simulated=report.simulated is not None))
-    return _STATUS[2 if is_limited and not report.exit_status else report.exit_status]
+    """Return the colour of the headline: that of a warning, too, if only Secrets are denied, or not all is enforced."""
+    return _STATUS[2 if is_weakened(report) and not report.exit_status else report.exit_status]
 
 
 def _read(name: str) -> str:
