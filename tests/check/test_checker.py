@@ -348,6 +348,37 @@ def test_check_tool_files_are_skipped_even_if_named(text: str, tmp_path: Path) -
     assert checked_paths(tmp_path / "tool.yaml").exit_status == 2
 
 
+@pytest.mark.parametrize("name", ["kustomization.yaml", "Kustomization"])
+def test_check_named_kustomization_without_kind_is_skipped(name: str, tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    (tmp_path / name).write_text("resources: [pod.yaml]\n")
+    report = checked_paths(tmp_path / "pod.yaml", tmp_path / name)
+    assert (report.exit_status, reasons(report)) == (0, {"files of kustomize and kubectl": 1})
+    assert [skipped.problem.message for skipped in report.not_evaluated] == ["is a file of kustomize"]
+    (tmp_path / name).write_text("resources: [\n")
+    assert checked_paths(tmp_path / "pod.yaml", tmp_path / name).exit_status == 2
+
+
+INVALID_BYTES = "has bytes that are not text; kubectl replaces them by U+FFFD; save the file as UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        pytest.param(SEED_POD.encode().replace(b"{name: app,", b"{name: caf\xe9,"), 5, id="Latin-1"),
+        pytest.param(b"\xff\xfe" + f"{SEED_POD}# ".encode("utf-16-le") + b"\x00\xd8", 14, id="UTF-16, half a pair"),
+        pytest.param(SEED_POD.replace("{name: app,", "{name: café,").encode(), None, id="UTF-8"),
+    ],
+)
+def test_check_warns_about_bytes_that_are_not_text(data: bytes, line: int | None, tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_bytes(data)
+    for path in (tmp_path, tmp_path / "pod.yaml"):
+        report = checked_paths(path)
+        expected = [(INVALID_BYTES, line)] if line else []
+        assert [(warning.message, warning.line) for warning in report.warnings] == expected
+        assert report.exit_status == 0
+
+
 @pytest.mark.parametrize("key", ["transformers", "generators", "validators"])
 def test_check_files_that_kustomize_runs_are_skipped(key: str, tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text(f"{KUSTOMIZATION}{key}: [plugin.yaml, function.yaml]\n")

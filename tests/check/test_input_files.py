@@ -30,6 +30,15 @@ def test_find_folders_are_sorted_without_hidden_ones(tmp_path: Path) -> None:
     ]
 
 
+def test_find_file_behind_a_link_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").touch()
+    (tmp_path / "a.yaml").symlink_to("b.yaml")
+    assert file_paths(tmp_path) == [str(tmp_path / "a.yaml")]
+    assert file_paths(tmp_path / "b.yaml", tmp_path) == [str(tmp_path / "b.yaml")]
+    not_excluded = [file for file in find([str(tmp_path)], ["/b.yaml"]) if isinstance(file, InputFile)]
+    assert [file.path for file in not_excluded] == [str(tmp_path / "a.yaml")]
+
+
 TREE = (
     "a.yaml",
     "charts/web/values.yaml",

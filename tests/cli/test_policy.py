@@ -1,6 +1,9 @@
 """`tokenguard policy validate`, `test`, `show` and `schema`."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -28,6 +31,19 @@ def test_validate_reports_every_error_with_its_line(tmp_path) -> None:
         f'error: {file}:4:9: rules.inject: invalid action "reject"; use patch, warn, audit or off',
         "invalid: 2 errors",
     ]
+
+
+def test_validate_on_a_terminal_asks_for_a_file() -> None:
+    terminal, stdin = os.openpty()
+    command = [sys.executable, "-m", "webhook", "policy", "validate"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOKENGUARD_")}
+    done = subprocess.run(
+        command, stdin=stdin, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    os.close(stdin)
+    os.close(terminal)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no input; name a file, a folder, or - for standard input" in done.stderr
 
 
 def test_validate_in_a_configmap_names_lines_alone(tmp_path) -> None:
@@ -350,13 +366,16 @@ def test_test_names_cases_that_cannot_be_run(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "options", "shown"), [("denied", (), True), ("allowed", ("-v",), True), ("allowed", (), False)]
+    ("decision", "options", "shown"),
+    [("denied", (), True), ("allowed", ("-v",), True), ("allowed", (), False), (None, (), True)],
 )
 def test_test_notes_secrets_that_are_not_in_the_cluster(tmp_path, decision, options, shown) -> None:
     file = tmp_path / "cases.yaml"
     reads = "{name: app, envFrom: [{secretRef: {name: t}}, {secretRef: {name: known}}]}"
     known = "cluster: [{apiVersion: v1, kind: Secret, metadata: {name: known}}]\n"
-    file.write_text(f"case: a\n{known}object: {{spec: {{containers: [{reads}]}}}}\ndecision: {decision}\n")
+    file.write_text(
+        f"case: a\n{known}object: {{spec: {{containers: [{reads}]}}}}\n{f'decision: {decision}' if decision else ''}\n"
+    )
     done = run_command("policy", "test", str(file), *options)
     note = '  note: not in cluster, so not known as legacy tokens: the Secrets "default/t"'
     assert (note in done.stdout.splitlines()) is shown

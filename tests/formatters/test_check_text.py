@@ -184,13 +184,11 @@ def test_text_long_path_fits_below_its_heading(tmp_path) -> None:
     assert [line.strip() for line in text_lines(report) if "-->" in line] == [f"--> {path}:14:11"]
 
 
-def test_text_repeats_errors_after_the_findings() -> None:
-    lines = text_lines(checked(LONG_POD, "apiVersion: v1\nkind: [\n"))
-    at = lines.index("could not be evaluated: 1")
-    assert lines[at + 1] == f"  {lines[0]}"
-    assert lines[0].startswith("error: <stdin>:")
-    alone = text_lines(checked(SEED_POD, "apiVersion: v1\nkind: [\n"))
-    assert len([line for line in alone if "error: " in line]) == 1
+def test_text_refers_to_the_errors_above_the_findings() -> None:
+    lines = text_lines(checked(LONG_POD, *["apiVersion: v1\nkind: [\n"] * 5))
+    assert "could not be evaluated: 5; the errors are above the findings" in lines
+    assert [number for number, line in enumerate(lines) if "error: " in line] == [0, 1, 2, 3, 4]
+    assert "could not be evaluated: 1" in text_lines(checked(SEED_POD, "apiVersion: v1\nkind: [\n"))
 
 
 def test_text_marks_where_a_long_line_is_cut() -> None:

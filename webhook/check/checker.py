@@ -4,10 +4,12 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
 from webhook.check.ignore_rules import IGNORE_FILE
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, is_empty, read
+from webhook.check.kustomization import FILE_NAMES
 from webhook.check.missing_secrets import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.report import (
@@ -32,16 +34,18 @@ from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
 from webhook.core.decode_errors import UNREADABLE
+from webhook.core.documents.stream import first_invalid_line
 from webhook.core.documents.yaml_writer import write_flow
 from webhook.core.evaluate import evaluate
 from webhook.core.json_patch import Edit, Put, Remove, json_path
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
-from webhook.core.manifests import RENDERING, Manifest, cluster_of, read_manifests
+from webhook.core.manifests import NO_OBJECT, RENDERING, Manifest, cluster_of, read_manifests
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, Policy
 
 _POLICY = f"/data/{KEY}"
+_INVALID_BYTES = "has bytes that are not text; kubectl replaces them by U+FFFD; save the file as UTF-8"
 _BEFORE_ANY_END = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "legacy-token-reference": ("valueFrom/secretKeyRef/name", "secretRef/name", "secret/name", "secretName", "name"),
@@ -124,9 +128,13 @@ def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
             report.problems.append(problem)
         else:
             report.not_evaluated.append(NotEvaluated(NO_OBJECTS, problem))
+    if (line := first_invalid_line(data)) and (named or reading.manifests):
+        report.warnings.append(InputProblem(path, _INVALID_BYTES, line))
+    is_kustomization = Path(path).name in FILE_NAMES
     for unread in reading.problems:
         problem = InputProblem(path, unread.message, unread.line, unread.document, unread.column or None)
-        if named or not unread.foreign:
+        is_skipped = not named or (is_kustomization and unread.message.startswith(NO_OBJECT))
+        if not (is_skipped and unread.foreign):
             report.problems.append(problem)
         else:
             report.not_evaluated.append(NotEvaluated(TEMPLATES if unread.template else NO_OBJECTS, problem))

@@ -90,13 +90,14 @@ def find(
 ) -> Iterator[InputFile | InputProblem | ExcludedPath]:
     """Yield the files that the paths name, each once, and the folders that contain none or cannot be listed.
 
+    Two links to the same file are that file.
     Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders, `node_modules` and linked
     folders are left out. What `exclude` (below each given folder, or the working directory) and files
     `.tokenguardignore` exclude is an `ExcludedPath`; see `webhook.check.ignore_rules` for their syntax. With
     `excludes_named`, the paths themselves, too. Standard input is called `stdin_name`. `warn` gets the globs that
     exclude nothing, and a name of standard input that is not read.
     """
-    known: set[str] = set()
+    known: set[tuple[bool, str]] = set()
     unused = dict.fromkeys(exclude)
     globs = tuple(unused)
     for path in (given := list(paths)):
@@ -104,9 +105,11 @@ def find(
             yield ExcludedPath(path)
             continue
         for file in _files_of(path, globs, unused):
-            absolute = file.path if file.path == STDIN else str(Path.cwd() / file.path)
-            if absolute not in known:
-                known.add(absolute)
+            is_file = isinstance(file, InputFile)
+            place = str(Path.cwd() / file.path)
+            key = is_file, file.path if file.path == STDIN else os.path.realpath(place) if is_file else place
+            if key not in known:
+                known.add(key)
                 yield InputFile(stdin_name, root=stdin_name, is_stdin=True) if file.path == STDIN else file
     if stdin_name != STDIN and STDIN not in given:
         warn(InputProblem(given[0], "--stdin-filename has no effect without - for standard input"))

@@ -9,7 +9,7 @@ from webhook.core.documents.document import DocumentError
 from webhook.core.documents.stream import decode_text, split
 from webhook.core.documents.yaml_reader import read_yaml
 
-FILE_NAMES = frozenset({"kustomization.yaml", "kustomization.yml"})
+FILE_NAMES = frozenset({"kustomization.yaml", "kustomization.yml", "Kustomization"})
 """The names that kustomize looks for; such a file may lack apiVersion and kind."""
 _REASONS = {
     **dict.fromkeys(("patches", "patchesStrategicMerge", "patchesJson6902"), KUSTOMIZE_PATCHES),

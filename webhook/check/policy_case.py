@@ -82,6 +82,11 @@ class PolicyCase:
         patched = isinstance(self.settings.patched, dict)
         return Outcome(given(self.settings.decision, Outcome.PATCHED if patched else Outcome.ALLOWED))
 
+    @property
+    def is_default_expected(self) -> bool:
+        """Whether the case says neither which decision nor which patched object it expects."""
+        return self.settings.decision is UNSET and not isinstance(self.settings.patched, dict)
+
     def failures(self) -> Iterator[Difference]:
         """Yield each difference between what is expected and what happens."""
         settings, decision = self.settings, self.evaluate(self.object, Phase.CHECK)

@@ -23,13 +23,17 @@ _EXPECTED = "a file with test cases has documents with the key case"
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What a case showed: it passed if it has no failure. `missing_secrets` are used, but not in its cluster."""
+    """What a case showed: it passed if it has no failure. `missing_secrets` are used, but not in its cluster.
+
+    `is_default_expected` is whether the case does not say which decision it expects.
+    """
 
     path: str
     line: int
     name: str
     failures: tuple[Difference, ...]
     missing_secrets: tuple[NamespacedName, ...] = ()
+    is_default_expected: bool = False
 
     @property
     def file(self) -> str:
@@ -159,7 +163,8 @@ def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: Bin
         else:
             case, line = result
             failures, missing = tuple(case.failures()), tuple(case.missing_secrets)
-            report.results.append(CaseResult(source.path, line, case.settings.case, failures, missing))
+            name, is_default = case.settings.case, case.is_default_expected
+            report.results.append(CaseResult(source.path, line, name, failures, missing, is_default))
 
 
 def read_cases(

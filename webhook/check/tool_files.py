@@ -16,7 +16,7 @@ from webhook.check.report import (
     NotEvaluated,
     ParsedFile,
 )
-from webhook.core.manifests import Manifest
+from webhook.core.manifests import NO_OBJECT, Manifest
 
 CHART = "Chart.yaml"
 """The file that makes a folder a Helm chart."""
@@ -38,7 +38,10 @@ def _with_reason(skipped: NotEvaluated, reasons: Mapping[str, str], charts: Coll
     if reason := reasons.get(os.path.normpath(path)):
         return replace(skipped, reason=reason)
     if path.name in FILE_NAMES:
-        return replace(skipped, reason=TOOL_FILES)
+        problem = skipped.problem
+        if problem.message.startswith(NO_OBJECT):
+            problem = replace(problem, message="is a file of kustomize")
+        return replace(skipped, reason=TOOL_FILES, problem=problem)
     is_of_chart = path.parent in charts and (path.name == CHART or path.name.startswith("values"))
     return replace(skipped, reason=HELM_FILES) if is_of_chart else skipped
 

@@ -12,7 +12,7 @@ from webhook.check.fix import FixedDocuments, FixedFile, changed_documents, fixe
 from webhook.check.fixed_files import diff_lines, write_file
 from webhook.check.input_files import STDIN, InputProblem, displayed, find
 from webhook.check.report import OUTCOMES, CheckReport
-from webhook.cli.common import FILE, Choice, output_option, own_namespace_option, schema_option
+from webhook.cli.common import FILE, Choice, output_option, own_namespace_option, require_input, schema_option
 from webhook.cli.policy_source import PolicyOptions, mode_option, policy_options, read_policy_options
 from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
@@ -170,8 +170,7 @@ def _validate_options(
         raise click.UsageError("--diff and --fix exclude each other")
     if verbose and quiet:
         raise click.UsageError("--verbose and --quiet exclude each other")
-    if not paths and sys.stdin.isatty():
-        raise click.UsageError("no input; name a file, a folder, or - for standard input")
+    require_input(paths)
     if write and STDIN in (paths or (STDIN,)):
         raise click.UsageError("--write needs files and folders, not standard input")
 

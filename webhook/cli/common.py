@@ -165,6 +165,12 @@ def connected(kubeconfig: Path | None, context: str | None) -> Iterator[Transpor
         yield client
 
 
+def require_input(paths: Iterable[str]) -> None:
+    """Raise `click.UsageError` if a command would read standard input, and that is a terminal."""
+    if not paths and sys.stdin.isatty():
+        raise click.UsageError("no input; name a file, a folder, or - for standard input")
+
+
 def read_input(path: str) -> bytes:
     """Return the content of a file or, for `-`, of standard input. Raises `InputError`."""
     data = read(InputFile(path), sys.stdin.buffer)

@@ -27,6 +27,7 @@ from webhook.cli.common import (
     own_namespace_option,
     policy_option,
     read_input,
+    require_input,
 )
 from webhook.cluster.admission_history import scopes_in_manifests
 from webhook.core.cluster_state import FALLBACK_API_AUDIENCES
@@ -76,6 +77,7 @@ def validate(files: tuple[str, ...], output: str, *, strict: bool) -> int:
 
     Exit status: 0 valid, 1 invalid, 2 a file cannot be read.
     """
+    require_input(files)
     now = dt.datetime.now(dt.UTC)
     report = validate_policies(find(files or (STDIN,)), now=now, stdin=sys.stdin.buffer)
     if output == "text":

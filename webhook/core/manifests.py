@@ -20,6 +20,8 @@ from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, 
 
 RENDERING = "helm template CHART | tokenguard check -"
 """How to check a template: by what it renders to."""
+NO_OBJECT = "is not a Kubernetes object"
+"""How the message about a document that is none begins."""
 _BUILTIN_PLUGIN = "builtin"
 """The API version of kustomize's own transformers, generators and validators."""
 _TOOL_KINDS: Mapping[tuple[str, str], str] = {
@@ -189,14 +191,14 @@ def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) 
         return
     if not isinstance(value, dict):
         reason = "it is a list; put '---' between objects" if isinstance(value, list) else "it is not a mapping"
-        yield problem(f"is not a Kubernetes object: {reason}", foreign=not pointer)
+        yield problem(f"{NO_OBJECT}: {reason}", foreign=not pointer)
         return
     version, kind = _text(value.get("apiVersion")), _text(value.get("kind"))
     if not (version and kind):
         missing = " and ".join(key for key, text in (("apiVersion", version), ("kind", kind)) if not text)
         # meant as an object if it has both keys, or one of them and metadata
         is_meant = sum(key in value for key in (*_KEYS, "metadata")) >= 2
-        yield problem(f"is not a Kubernetes object: it has no {missing}", foreign=not pointer and not is_meant)
+        yield problem(f"{NO_OBJECT}: it has no {missing}", foreign=not pointer and not is_meant)
         return
     items = value.get("items")
     if isinstance(items, list) or (kind.endswith("List") and "items" in value and items is None):

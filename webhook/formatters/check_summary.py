@@ -69,9 +69,8 @@ def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
     yield from _not_evaluated(report.by_reason(), verbose=options.verbose)
     yield from _missing_secrets(report, verbose=options.verbose)
     if report.problems:
-        yield f"could not be evaluated: {len(report.problems)}"
-        if report.findings:  # the errors are far above
-            yield from (f"  {problem_line(problem)}" for problem in report.problems[:_MAX_FILES])
+        where = "; the errors are above the findings" if report.findings else ""
+        yield f"could not be evaluated: {len(report.problems)}{where}"
     yield policy_line(report.policy)
 
 

@@ -17,12 +17,16 @@ VERSION = 2
 
 
 def format_text(report: PolicyTestReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
-    """Yield what could not be run, the failed cases, and how many there are; with `verbose` also those that passed."""
+    """Yield what could not be run, the failed cases, and how many there are; with `verbose` also those that passed.
+
+    A case that passed without a `decision`, perhaps only for lack of a Secret, is always shown.
+    """
     colour = options.colour
     yield from (problem_line(problem, colour=colour) for problem in report.problems)
     yield from (problem_line(warning, "warning", colour=colour) for warning in report.warnings)
     for result in report.results:
-        if result.failures or options.verbose:
+        may_lack_state = result.missing_secrets and result.is_default_expected
+        if result.failures or options.verbose or may_lack_state:
             word, style = ("failed", "red") if result.failures else ("passed", "green")
             shown = click.style(word, fg=style, bold=True) if colour else word
             yield f"{shown}: {plain(result.file)}:{result.line}: {plain(result.name)}"

@@ -41,10 +41,25 @@ def decode_text(data: bytes) -> str:
 
     Bytes that are invalid in that encoding become U+FFFD, so that a comment in Latin-1 does no harm.
     """
+    content, encoding = _without_mark(data)
+    return content.decode(encoding, "replace")
+
+
+def _without_mark(data: bytes) -> tuple[bytes, str]:
     for mark, encoding in _ENCODINGS:
         if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, "replace")
-    return data.decode("utf-8", "replace")
+            return data[len(mark) :], encoding
+    return data, "utf-8"
+
+
+def first_invalid_line(data: bytes) -> int | None:
+    """Return the line, from 1, of the first bytes that `decode_text` replaces."""
+    content, encoding = _without_mark(data)
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError as error:
+        return content[: error.start].decode(encoding).count("\n") + 1
+    return None
 
 
 def cut(text: str) -> Iterator[str]:
