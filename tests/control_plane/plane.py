@@ -164,6 +164,7 @@ def control_plane(binaries: Path, folder: Path, *flags: str) -> Iterator[Control
     plane = ControlPlane(str(binaries / "kubectl"), folder, binaries, url, f"http://127.0.0.1:{client}", apiserver)
     database = _start(binaries, folder, etcd)
     try:
+        eventually(lambda: _is_etcd_healthy(database, plane.etcd, folder))
         plane.start()
         yield plane
     finally:
@@ -184,6 +185,14 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 def _admin_token(folder: Path) -> str:
     return (folder / "tokens.csv").read_text().partition(",")[0]
+
+
+def _is_etcd_healthy(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> bool:
+    assert process.poll() is None, (folder / "etcd.log").read_text()[-3000:]
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
+        return reply.status == 200
+    time.sleep(0.1)
+    return False
 
 
 def _is_ready(process: "subprocess.Popen[bytes]", url: str, folder: Path) -> bool:
@@ -224,9 +233,13 @@ def _write_kubeconfig(file: Path, url: str, token: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [port.getsockname()[1] for port in taken]
+    """Return ports below those of outgoing connections (32768 and more), one of which could take a port meanwhile."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = 10_000 + secrets.randbelow(22_768)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.add(port)
+    return list(ports)
 
 
 @contextlib.contextmanager
