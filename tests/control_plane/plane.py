@@ -78,6 +78,8 @@ class ControlPlane(Cluster):
                 f"--service-account-private-key-file={self.folder}/accounts.key",
                 "--kube-api-qps=200",
                 "--kube-api-burst=400",
+                "--node-startup-grace-period=24h",  # no kubelet reports; after this a DaemonSet gets no pod any more
+                "--node-monitor-grace-period=24h",
                 *flags,
             ])  # fmt: skip
 
