@@ -44,9 +44,9 @@ def command(
 
     Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that runs. If a rule would
     deny most workloads of a namespace, an override lets it warn there. Otherwise the account of each workload that
-    would be denied gets an exemption with an end date. Comments say why, and what the
-    exempt accounts may do. Legacy Secrets that exist stay, but cannot be created again, unless you add
-    --exempt-secrets. A second scan checks the draft. Needs the permissions of scan.
+    would be denied gets an exemption with an end date. Comments say why, and what the exempt accounts may do. Legacy
+    Secrets that exist stay, but cannot be created again, unless you add --exempt-secrets. A second scan checks the
+    draft. Needs the permissions of scan.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The comments above a drafted policy: what is in it, why, and what the exempt accounts may do."""
+"""The text of a drafted policy: comments say why each part is in it, and what the exempt accounts may do."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,7 +64,7 @@ def draft_lines(document: Mapping[str, Any], current: ScanReport, report: ScanRe
     }
     section = ""
     for line in write_document(document).removeprefix("---\n").splitlines():
-        if line[0] not in " -":
+        if line and line[0] not in " -":
             section = line.partition(":")[0]
         if section in comments and line.startswith("- "):
             yield from (f"# {comment}" for comment in next(comments[section]))

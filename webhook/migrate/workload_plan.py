@@ -18,7 +18,8 @@ from webhook.migrate.plan_builder import Json, TemplatePlan, value_at
 from webhook.migrate.template_plan import plan_template
 from webhook.scan.api_types import ScannedAccount, pull_secrets
 from webhook.scan.evaluator import PolicyEvaluator
-from webhook.scan.report import ScannedWorkload, object_title
+from webhook.scan.owners import object_title
+from webhook.scan.report import ScannedWorkload
 
 _DEPLOYED_BY = (
     ("annotations", "meta.helm.sh/release-name", "Helm release"),

@@ -18,6 +18,7 @@ _INTERMEDIATE = frozenset({
     ("batch", "Job"),
 })  # fmt: skip
 """Kinds that another workload usually creates and replaces."""
+_BUILT_IN_GROUPS = frozenset({"", "apps", "batch"})
 _ANNOTATION_PREFIX = "tokenguard/"
 T = TypeVar("T", ObjectMeta, PodSpec)
 
@@ -130,3 +131,8 @@ def _mounts_of(containers: list[Container] | None) -> list[Container] | None:
     if not containers:
         return None
     return [Container(name=container.name, volume_mounts=container.volume_mounts) for container in containers]
+
+
+def object_title(group: str, kind: str, name: str) -> str:
+    """Return kind and name, with the group of a custom kind."""
+    return f"{kind}/{name}" if group in _BUILT_IN_GROUPS else f"{kind}.{group}/{name}"

@@ -26,10 +26,8 @@ from webhook.scan.evaluation_result import (
 )
 from webhook.scan.exemption_usage import ExemptionUsage
 from webhook.scan.options import PolicyInfo, ScanFilters
-from webhook.scan.owners import OwnerIdentity
+from webhook.scan.owners import OwnerIdentity, object_title
 from webhook.scan.rbac import NO_PERMISSIONS, AccountGrants, Grant, grants_severity
-
-_BUILT_IN_GROUPS = frozenset({"", "apps", "batch"})
 
 Name = Annotated[str, Meta(description="The object's name.")]
 Group = Annotated[str, Meta(description="The API group of the kind; empty for the core group.")]
@@ -344,8 +342,3 @@ class ScanReport(Struct, frozen=True, gc=False, rename="camel"):
     def names_unread(self) -> bool:
         """Whether something could not be read that may refer to legacy Secrets."""
         return any(unread.may_name_secrets for unread in self.unread)
-
-
-def object_title(group: str, kind: str, name: str) -> str:
-    """Return kind and name, with the group of a custom kind."""
-    return f"{kind}/{name}" if group in _BUILT_IN_GROUPS else f"{kind}.{group}/{name}"

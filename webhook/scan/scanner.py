@@ -32,7 +32,7 @@ from webhook.scan.exit_status import exit_status
 from webhook.scan.filters import FindingFilter
 from webhook.scan.legacy_secrets import ImagePulls, LegacySecretAnalyzer, recreated_secret, references
 from webhook.scan.options import ScanOptions, describe_policy
-from webhook.scan.owners import OwnerIdentity, OwnerIndex, OwnerKey, TemplateRevision
+from webhook.scan.owners import OwnerIdentity, OwnerIndex, OwnerKey, TemplateRevision, object_title
 from webhook.scan.pod_admission import INCLUDE_HINT, REPAIR_HINT, RESTORE_HINT, AdmissionClassifier, recreate_hint
 from webhook.scan.pod_tokens import legacy_references, tokens_of
 from webhook.scan.policy_diff import change_between
@@ -45,7 +45,6 @@ from webhook.scan.report import (
     ScanReport,
     ServiceAccountResult,
     UnevaluatedPod,
-    object_title,
 )
 
 _UNKNOWN = OwnerIdentity()
