@@ -142,6 +142,14 @@ def test_scan_json_matches_its_schema(kubeconfig) -> None:
     assert run("--schema").stdout == json.dumps(scan_json.schema(), indent=2) + "\n"
 
 
+def test_scan_summary_is_the_start_of_the_report(kubeconfig) -> None:
+    full, summary = run("--kubeconfig", kubeconfig), run("--kubeconfig", kubeconfig, "--summary")
+    assert summary.exit_code == full.exit_code
+    shown = set(summary.stdout.splitlines()[2:])
+    assert shown < set(full.stdout.splitlines())
+    assert "warn: kubelet-hostpath" not in summary.stdout
+
+
 def test_scan_shows_the_source_of_api_audiences(kubeconfig) -> None:
     assert "audiences  the API server's, assumed (see --api-audience): " in run("--kubeconfig", kubeconfig).stdout
     given = run("--kubeconfig", kubeconfig, "--api-audience", "a", "--api-audience", "b", "--output", "json")
@@ -254,7 +262,7 @@ def test_scan_unreadable_pods_fail_others_are_reported(api, kubeconfig, policy) 
     ("--policy-configmap", "token-policy"), ("--policy-configmap", "a/b/c"), ("--rule", "nonsense"),
     ("--action", "off"), ("--unused-days", "-1"), ("--policy", "-", "--simulate", "-"), ("--policy", "/no/such/file"),
     ("--write-reports",), ("--report-api", "openreports.io"), ("--report-api", "wrong", "-o", "policyreport"),
-    ("-o", "policyreport", "--status-configmap", "a"),
+    ("-o", "policyreport", "--status-configmap", "a"), ("-o", "json", "--summary"), ("-o", "json", "--checklists", "a"),
     ("-o", "policyreport", "--write-reports", "--rule", "token-expiration"),
     ("-o", "policyreport", "--write-reports", "--action", "warn"),
     ("-o", "policyreport", "--write-reports", "--status-configmap", "a", "-n", "shop"),

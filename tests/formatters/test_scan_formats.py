@@ -61,8 +61,8 @@ def small_cluster() -> Small:
     return found.pod("bare", live(serviceAccountName="app"))
 
 
-def text(report, width: int = 0) -> str:
-    return "\n".join(scan_text.format_report(report, FormatOptions(width=width)))
+def text(report, width: int = 0, *, summary: bool = False) -> str:
+    return "\n".join(scan_text.format_report(report, FormatOptions(width=width, summary=summary)))
 
 
 def test_text_lists_pods_that_were_certainly_not_evaluated() -> None:
@@ -222,6 +222,7 @@ policy     POLICY, enforce: policy.yaml
 audiences  the API server's, assumed (see --api-audience): https://kubernetes.default.svc, https://kubernetes.default.svc.cluster.local
 scanned    1 namespace, 3 pods of 2 workloads
 incomplete outcomes may be wrong: could not read secrets (see the end)
+details    below this summary; --summary leaves them out
 if recreated under this policy  denied       patched        warned       allowed
 pods                                 2             1             0             0
 workloads (worst outcome)            1             1             0             0
@@ -294,6 +295,17 @@ not read: secrets: HTTP 403: no\\x1b[31m
   missing: what is lacking
   hint: what to look at""".replace("POLICY", small_cluster.scan(EXEMPTIONS).policy.revision)
     )
+
+
+@pytest.mark.parametrize("simulated", [None, INJECT])
+def test_text_of_the_summary_alone_lacks_only_the_details(small_cluster, simulated) -> None:
+    small_cluster.snapshot.unread.append(REFUSED)
+    report = small_cluster.scan(EXEMPTIONS, simulated)
+    first, *details, last = text(report).split("\n\n")
+    assert details
+    alone = first.replace("details    below this summary; --summary leaves them out\n", "")
+    assert text(report, summary=True) == f"{alone}\n\n{last}"
+    assert last.startswith("not read: secrets")
 
 
 def test_summary_shows_finished_pods_and_unread_templates(small_cluster) -> None:
@@ -557,9 +569,10 @@ def test_summary_long_rule_name_keeps_columns_aligned(small_cluster) -> None:
 def test_text_shows_filters_and_counts_all(small_cluster) -> None:
     only = ScanFilters(namespaces=("sh*",), rules=("token-expiration",), actions=(Action.PATCH,))
     lines = text(small_cluster.scan(filters=only)).split("\n")
-    assert lines[5:9] == [
+    assert lines[5:10] == [
         "           showing only namespace sh*",
         "           showing only rule token-expiration; action patch (outcomes count all)",
+        "details    below this summary; --summary leaves them out",
         "if recreated under this policy  denied       patched        warned       allowed",
         "pods                                 2             1             0             0",
     ]

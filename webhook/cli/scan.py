@@ -59,6 +59,7 @@ def _link(value: str) -> str:
                    " ServiceAccount token that the scan uses; otherwise the token issuer and"
                    " https://kubernetes.default.svc, with and without .cluster.local.")  # fmt: skip
 @output_option(FORMATTERS)
+@click.option("--summary", is_flag=True, help="With --output text: print only the summary, and what could not be read.")
 @click.option("--checklists", type=Parsed("URL", _link), default="", show_default=False,
               help="With --output html: URL or folder (relative to the page) of the checklists that 'tokenguard"
                    " migrate' wrote; the page links to them.")  # fmt: skip
@@ -78,6 +79,7 @@ def command(
     unused_days: int,
     api_audiences: tuple[str, ...],
     output: str,
+    summary: bool,
     checklists: str,
     write_reports: bool,
     report_api: str | None,
@@ -105,6 +107,8 @@ def command(
         raise click.UsageError("--policy and --simulate cannot both be standard input")
     filters = ScanFilters(namespaces, rules, tuple(map(Action, actions)))
     reports = scan_reports.ReportOptions(report_api, write_reports, status_configmap)
+    if summary and output != "text":
+        raise click.UsageError("--summary requires --output text")
     if checklists and output != "html":
         raise click.UsageError("--checklists requires --output html")
     reports.check(output, filters, simulates=simulate is not None)
@@ -125,5 +129,5 @@ def command(
             return scan_reports.write_reports(report, reports, transport, own_namespace)
         if output == scan_reports.FORMAT:
             return scan_reports.print_reports(report, reports, transport)
-    print_report(FORMATTERS, output, report, FormatOptions(checklists=checklists))
+    print_report(FORMATTERS, output, report, FormatOptions(summary=summary, checklists=checklists))
     return report.exit_status

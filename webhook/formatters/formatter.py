@@ -25,15 +25,16 @@ R_contra = TypeVar("R_contra", contravariant=True)
 class FormatOptions:
     """How to show a report.
 
-    With colours, in lines of `width` columns (0: as long as they are), with details that are usually hidden, or without
-    warnings and summary, with so many rows a table (0: all), with links to the checklists of `migrate` at this path or
-    URL (empty: none).
+    With colours, in lines of `width` columns (0: as long as they are), with details that are usually hidden, without
+    warnings and summary or with the summary alone, with so many rows a table (0: all), with links to the checklists of
+    `migrate` at this path or URL (empty: none).
     """
 
     colour: bool = False
     width: int = 0
     verbose: bool = False
     quiet: bool = False
+    summary: bool = False
     rows: int = 0
     checklists: str = ""
 

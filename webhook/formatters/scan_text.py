@@ -28,6 +28,7 @@ from webhook.scan.report import CsiDriver, ScanReport, ServiceAccountResult
 _REFUSED = "HTTP 403"
 _NAME, _HEAD, _CELL = 11, 24, 14
 _MILLION = 1_000_000
+_DETAILS = ("details", "below this summary; --summary leaves them out")
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
 _SAFE_TO_DELETE = (
     "safe to delete: first disable these Secrets with 'tokenguard legacy disable', which can be undone: a client that "
@@ -45,7 +46,13 @@ _NEXT_STEP = (
 
 def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the lines."""
-    yield from summary_lines(report, options.width)
+    yield from _summary(report, options)
+    if not options.summary:
+        yield from _details(report, options)
+    yield from _unread(report, options)
+
+
+def _details(report: ScanReport, options: FormatOptions) -> Iterator[str]:
     for title, lines in _changes(report) if report.simulated else scan_details.sections(report):
         yield from _section(title, lines, options)
     shows_all = report.filters.show_all_findings
@@ -57,7 +64,6 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
             yield from ("", *wrapped(_SAFE_TO_DELETE, options.width))
         if any(secret.references for secret in report.legacy_secrets):
             yield from ("", *wrapped(_NEXT_STEP, options.width))
-    yield from _unread(report, options)
 
 
 def _unread(report: ScanReport, options: FormatOptions) -> Iterator[str]:
@@ -92,11 +98,16 @@ def _exemptions(report: ScanReport, options: FormatOptions) -> Iterator[str]:
         yield from _section(title, lines, options)
 
 
-def summary_lines(report: ScanReport, width: int = 0) -> list[str]:
-    """Return the summary, wrapped at a width in columns (0: not)."""
-    verdict = wrapped(summary.verdict(report), width)
-    head = [*verdict, *_fields(summary.scan_fields(report), width), *_outcomes(report, width)]
-    return [*head, *_rules(report), *_lifetimes(report), *_fields(summary.state_fields(report), width)]
+def _summary(report: ScanReport, options: FormatOptions) -> Iterator[str]:
+    width = options.width
+    yield from wrapped(summary.verdict(report), width)
+    yield from _fields(summary.scan_fields(report), width)
+    if not options.summary:
+        yield from _fields([_DETAILS], width)
+    yield from _outcomes(report, width)
+    yield from _rules(report)
+    yield from _lifetimes(report)
+    yield from _fields(summary.state_fields(report), width)
 
 
 def _outcomes(report: ScanReport, width: int) -> Iterator[str]:
