@@ -2,12 +2,11 @@
 
 import pytest
 
-from tests.check.runs import checked, policy, text_lines
+from tests.check.runs import checked, text_lines
 from tests.policies import HEAD
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}\n"
 SPEC = "{template: {spec: {containers: [{name: a, image: b}]}}}"
-WORKLOAD = "{apiGroup: example.com, kind: Runner, template: /spec/template}"
 MISSPELT = {
     "misspelt": ("apps/v1", "Deploymnet", 'API group apps has no kind "Deploymnet"', 'did you mean "Deployment"?'),
     "in lower case": ("v1", "secret", 'the core API (v1) has no kind "secret"', 'did you mean "Secret"?'),
@@ -78,42 +77,12 @@ def test_check_removed_version_is_evaluated() -> None:
     assert [finding.rule for finding in report.findings] == ["kubelet-hostpath"]
 
 
-def test_check_workload_of_unknown_kind_is_warned_about() -> None:
-    report = checked(f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: a}}\nspec: {SPEC}\n")
-    [warning] = report.warnings
-    assert warning.message.startswith("Runner is not evaluated, but has a pod template")
-    assert warning.message.endswith(WORKLOAD)
-    assert (warning.line, report.exit_status) == (1, 0)
-
-
-USUAL = {
-    "of Kubernetes": ("v1", "Service", "{}"),
-    "OpenShift's": ("v1", "Template", "{}"),
-    "in a group of Kubernetes": ("policy.k8s.io/v1", "Policy", SPEC),
-    "without a template": ("example.com/v1", "Runner", "{template: {spec: {containers: 3}}}"),
-    "with containers of its own": ("monitoring.coreos.com/v1", "Prometheus", "{containers: [{name: a, image: b}]}"),
-    "in a list": ("example.com/v1", "Set", f"{{nodes: [{SPEC}]}}"),
-}
-
-
-@pytest.mark.parametrize(("version", "kind", "spec"), USUAL.values(), ids=USUAL)
-def test_check_usual_kind_has_no_warning(version: str, kind: str, spec: str) -> None:
-    report = checked(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n")
-    assert (report.warnings, report.problems) == ([], [])
-
-
 @pytest.mark.parametrize("version", ["v1", "template.openshift.io/v1"])
 def test_check_template_with_objects_is_warned_about(version: str) -> None:
     head = f"apiVersion: {version}\nkind: Template\nmetadata: {{name: a}}\n"
     [warning] = checked(f"{head}objects: [{{kind: Pod}}]\n").warnings
     assert warning.message.startswith("the objects of a Template are not evaluated; process it first: oc process ")
     assert checked(f"{head}objects: []\n").warnings == []
-
-
-def test_check_workload_that_the_policy_names_has_no_warning() -> None:
-    under = policy(f"{HEAD}workloads: [{{apiGroup: example.com, kind: Runner, template: /spec/template}}]\n")
-    runner = f"apiVersion: example.com/v1\nkind: Runner\nmetadata: {{name: a}}\nspec: {SPEC}\n"
-    assert checked(runner, under=under).warnings == []
 
 
 def test_check_invalid_policy_document_is_warned_about() -> None:

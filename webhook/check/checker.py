@@ -12,6 +12,7 @@ from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, is_
 from webhook.check.kustomization import FILE_NAMES
 from webhook.check.missing_secrets import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
+from webhook.check.pod_templates import unevaluated_templates
 from webhook.check.report import (
     EXCLUDED,
     NO_OBJECTS,
@@ -186,6 +187,7 @@ class _Evaluator:
         if not evaluation.is_evaluated:
             self._add_not_evaluated(evaluation, error)
             return
+        report.warnings += unevaluated_templates(evaluation, request.template_pointer, self._policy, self._source_of)
         for finding, counts in sorted(self._findings(evaluation, request), key=lambda each: each[0].position):
             (report.findings if counts else report.notes).append(finding)
         report.warnings += field_warnings(evaluation, request.object, self._source_of)
@@ -203,6 +205,8 @@ class _Evaluator:
         report.not_evaluated.append(_not_evaluated(evaluation))
         if is_other_kind and (warning := kind_warning(manifest)):
             report.warnings.append(evaluation.problem(warning))
+        elif evaluation.decision.coverage is not Coverage.EXCLUDED:
+            report.warnings += unevaluated_templates(evaluation, "", self._policy, self._source_of)
 
     def _count_enforced(self, request: AdmissionRequest, evaluation: ManifestEvaluation) -> None:
         """Count the outcome that the object would have under mode enforce."""

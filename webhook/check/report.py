@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from webhook.check.input_files import InputFile, InputProblem, displayed
-from webhook.check.source_map import Excerpt
+from webhook.check.source_map import Excerpt, SourceMap
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Outcome
 from webhook.core.kinds import Subject
 from webhook.core.manifests import Manifest, Reading
@@ -83,6 +83,13 @@ class ManifestEvaluation:
     def problem(self, message: str) -> InputProblem:
         """Return a message about the whole object, at its line."""
         return InputProblem(self.file_path, message, self.manifest.line, self.manifest.document)
+
+    def problem_at(self, pointer: str, message: str, source: SourceMap) -> InputProblem:
+        """Return a message about a field of the object, at its key."""
+        pointer = self.manifest.pointer + pointer
+        excerpt = source.excerpt(pointer, key_only=True)
+        line, column = (excerpt.line, excerpt.column) if excerpt else (self.manifest.source.line_of(pointer), None)
+        return InputProblem(self.file_path, message, line, self.manifest.document, column, excerpt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,11 +41,8 @@ def field_warnings(
     """Yield a warning for each unknown field of a manifest, with its place in the file."""
     manifest = evaluation.manifest
     for path, message in unknown_fields(manifest.raw, decoded):
-        pointer = manifest.pointer + pointer_of(path)
-        excerpt = source_of(manifest).excerpt(pointer, key_only=True)
-        line, column = (excerpt.line, excerpt.column) if excerpt else (manifest.source.line_of(pointer), None)
         within = ": ".join(filter(None, (evaluation.title, json_path(pointer_of(path[:-1])))))
-        yield InputProblem(evaluation.file_path, f"{within}: {message}", line, manifest.document, column, excerpt)
+        yield evaluation.problem_at(pointer_of(path), f"{within}: {message}", source_of(manifest))
 
 
 def unknown_fields(raw: bytes, decoded: object) -> list[tuple[Path, str]]:

@@ -1,12 +1,10 @@
-"""Errors and warnings about objects that no rule is applied to: misspelt kinds, unknown workloads, invalid policies."""
+"""Errors and warnings about objects that no rule is applied to: misspelt kinds, Templates, invalid policies."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import msgspec
 
 from webhook.core.formatting import did_you_mean, quote
-from webhook.core.json_patch import escape
 from webhook.core.kinds import KINDS
 from webhook.core.manifests import Manifest
 from webhook.core.policy.loader import read_policy
@@ -40,7 +38,6 @@ _REMOVED: Mapping[str, frozenset[str]] = {
 }
 """Versions that no supported Kubernetes serves any more, and the kinds that they had."""
 _PROCESSING = "oc process --local -f FILE | tokenguard check -"
-_MAX_DEPTH = 8
 
 
 def version_error(manifest: Manifest) -> str:
@@ -108,11 +105,7 @@ def kind_warning(manifest: Manifest) -> str:
         and msgspec.json.decode(manifest.raw).get("objects")
     ):
         return f"the objects of a Template are not evaluated; process it first: {_PROCESSING}"
-    if group in _KNOWN or group.endswith(".k8s.io"):
-        return ""
-    pointer = next(_pod_templates(msgspec.json.decode(manifest.raw), "", 0), "")
-    entry = f"{{apiGroup: {group}, kind: {kind}, template: {pointer}}}"
-    return f"{kind} is not evaluated, but has a pod template; add to the policy's workloads: {entry}" if pointer else ""
+    return ""
 
 
 def _policy_error(manifest: Manifest) -> str:
@@ -121,19 +114,3 @@ def _policy_error(manifest: Manifest) -> str:
         return ""
     hint = "'tokenguard policy validate' shows all errors"
     return f"is not a valid policy: {': '.join(filter(None, (errors[0].path, errors[0].message)))}; {hint}"
-
-
-def _pod_templates(value: Any, pointer: str, depth: int) -> Iterator[str]:
-    """Yield the JSON Pointers of the pod templates below an object, as a policy can name them: through maps."""
-    if depth > _MAX_DEPTH or not isinstance(value, dict):
-        return
-    spec = value.get("spec")
-    containers = spec.get("containers") if isinstance(spec, dict) else None
-    if pointer and isinstance(containers, list) and containers and all(map(_is_container, containers)):
-        yield pointer
-    for key, below in value.items():
-        yield from _pod_templates(below, f"{pointer}/{escape(key)}", depth + 1)
-
-
-def _is_container(value: Any) -> bool:
-    return isinstance(value, dict) and "name" in value and "image" in value

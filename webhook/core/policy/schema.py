@@ -1,5 +1,6 @@
 """Every key of a policy document: its type, its limits, its default and its description."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
@@ -52,6 +53,9 @@ Labels = dict[str, Annotated[str, _text("the exact value of a label", r"[^*\s]*"
 Audience = Annotated[str, _text("an audience", r"\S+")]
 ExactAudience = Annotated[str, _text("an audience without *", r"[^\s*]+")]
 
+
+TEMPLATE_POINTER = re.compile(r"(?!/metadata(/|$))(?!.*/(\d+|-)(/|$))(/([^/~\s]|~[01])+){1,20}")
+"""What a policy can name as the pod template of a custom kind."""
 
 _RULES = ["*", *BY_NAME]
 _RULE = Meta(extra_json_schema={"enum": _RULES}, extra={"form": "unknown rule", "words": _RULES})
@@ -139,7 +143,7 @@ class WorkloadKind(Section):
         _about("JSON Pointer to the pod template, which has metadata and spec."),
         _text(
             "a JSON Pointer through maps, such as /spec/template",
-            r"(?!/metadata(/|$))(?!.*/(\d+|-)(/|$))(/([^/~\s]|~[01])+){1,20}",
+            TEMPLATE_POINTER.pattern,
             500,
         ),
     ]
