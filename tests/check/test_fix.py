@@ -1,7 +1,9 @@
 """What `--fix` makes of manifests."""
 
+import difflib
 import json
 
+import jsonpatch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,17 +149,100 @@ def test_fix_keeps_comments_and_layout() -> None:
     assert fixed(text) == "---\n" + text.replace("86400  #", "3600  #")
 
 
-def test_fix_layout_that_cannot_be_edited_is_rewritten() -> None:
-    token = "serviceAccountToken: {path: a, audience: b, expirationSeconds: 86400}"
-    shared = SEED_POD.partition("  volumes")[0] + (
-        f"  volumes:\n  - {{name: a, projected: &p {{sources: [{token}]}}}}\n  - {{name: b, projected: *p}}\n"
-    )
-    documents = fix.fixed_documents(checked(shared))
+SHARED = {
+    "a new key below an alias": (
+        "  containers:\n  - name: app\n    env: &env []\n  - name: side  # the second\n    env: *env  # the same\n",
+        [
+            "+    volumeMounts:",
+            "+    - name: tokenguard-vault",
+            "+      mountPath: /var/run/secrets/tokens/vault",
+            "+      readOnly: true",
+        ]
+        * 2,
+    ),
+    "a merge key": (
+        "  containers:\n  - &app\n    name: app  # 1st\n    volumeMounts: []\n  - <<: *app  # alike\n    name: side\n",
+        [
+            "-    volumeMounts: []",
+            "+    volumeMounts: [{name: tokenguard-vault, mountPath: /var/run/secrets/tokens/vault, readOnly: true}]",
+            "+    volumeMounts:",
+            "+    - name: tokenguard-vault",
+            "+      mountPath: /var/run/secrets/tokens/vault",
+            "+      readOnly: true",
+        ],
+    ),
+}
+SKIPPED = "{name: seed, annotations: {tokenguard/skip-containers: side}}"
+
+
+def changed_lines(text: str, under: str = INJECTION) -> list[str]:
+    """Return the lines of a document that change, and check that they give the patched values."""
+    report = checked(text, under=policy(under))
+    (evaluation,) = report.evaluations
+    documents = fix.fixed_documents(report)
     assert not isinstance(documents, InputProblem)
-    assert (documents.rewritten, "".join(documents.pieces).count("expirationSeconds: 3600")) == (0, 1)
-    skipped = SEED_POD.replace("{name: seed}", "{name: seed, annotations: {tokenguard/skip-containers: b}}").replace(
-        '[{name: app, image: "app:1"}]', "[{name: a, volumeMounts: &m []}, {name: b, volumeMounts: *m}]"
+    assert documents.unfixed == ()
+    after = "".join(documents.pieces).removeprefix("---\n")
+    patched = jsonpatch.apply_patch(json.loads(evaluation.manifest.raw), evaluation.decision.patch)
+    assert objects(after) == [patched]
+    lines = difflib.ndiff(text.splitlines(), after.splitlines())
+    return [f"{line[0]}{line[2:]}" for line in lines if line[0] in "+-"]
+
+
+VOLUME = [
+    "+  volumes:",
+    "+  - name: tokenguard-vault",
+    "+    projected:",
+    "+      sources:",
+    "+      - serviceAccountToken:",
+    "+          audience: https://vault.example.com",
+    "+          expirationSeconds: 3600",
+    "+          path: token",
+]
+POD_HEAD = "apiVersion: v1\nkind: Pod\nmetadata: {name: seed}\nspec:\n"
+
+
+@pytest.mark.parametrize(("containers", "lines"), SHARED.values(), ids=SHARED)
+def test_fix_keeps_comments_beside_aliases(containers: str, lines: list[str]) -> None:
+    assert changed_lines(POD_HEAD + containers) == [*lines, *VOLUME]
+
+
+def test_fix_gives_an_alias_its_own_value() -> None:
+    head = POD_HEAD.replace("{name: seed}", SKIPPED)
+    mounts = "  containers:  # two\n  - name: app\n    volumeMounts: &m [{name: a, mountPath: /a}]\n"
+    alias = f"{mounts}  - name: side\n    volumeMounts: *m  # the same\n  volumes:\n  - {{name: a, emptyDir: {{}}}}\n"
+    lines = changed_lines(head + alias)
+    assert "-    volumeMounts: *m  # the same" in lines
+    assert {"+    volumeMounts:", "+    - name: a", "+      mountPath: /a  # the same"} <= {*lines}
+    merge = f"{mounts}  - name: side\n    <<: {{volumeMounts: *m}}\n".replace("side\n", "side  # no token\n")
+    assert {"+    volumeMounts:", "+    - name: a", "+      mountPath: /a"} <= {*changed_lines(head + merge)}
+
+
+def test_fix_overrides_a_merged_value() -> None:
+    head = POD_HEAD.replace("{name: seed}", SKIPPED.replace("side", "app"))
+    text = head + "  containers:\n  - &app\n    name: app\n    volumeMounts: []  # none\n  - name: side\n    <<: *app\n"
+    text = text.replace("  - name: side\n    <<: *app\n", "  - <<: *app  # alike\n    name: side\n")
+    lines = changed_lines(text)
+    assert "-    volumeMounts: []  # none" not in lines
+    assert lines[0] == "+    volumeMounts:"
+
+
+def test_fix_gives_an_aliased_container_its_own_text() -> None:
+    text = POD_HEAD + (
+        "  containers:\n  - {name: a, volumeMounts: []}\n  initContainers:\n  - &c {name: i, command: [a]}  # first\n"
+        "other:\n- *c  # kept\n"
     )
-    documents = fix.fixed_documents(checked(skipped, under=policy(INJECTION)))
+    assert {"-- *c  # kept", "+- name: i", "+  - a  # kept"} <= {*changed_lines(text)}
+
+
+def test_fix_layout_that_cannot_be_edited_is_left_and_reported() -> None:
+    reference = "  volumes:\n  - <<: {secret: {secretName: robot-token}}  # a key that goes\n    name: t\n"
+    pod = f"{POD_HEAD}  serviceAccountName: robot\n  containers: [{{name: app}}]\n{reference}"
+    replaced = policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nrules: {legacy-token-reference: patch}\n")
+    report = checked(LEGACY_SECRET, pod, under=replaced)
+    documents = fix.fixed_documents(report)
     assert not isinstance(documents, InputProblem)
-    assert documents.rewritten == 1
+    assert "".join(documents.pieces).endswith(pod)
+    [unfixed] = documents.unfixed
+    assert (unfixed.problem.line, unfixed.findings) == (8, 1)
+    assert unfixed.problem.message.startswith("is not fixed: its layout cannot be edited; correct it by hand")

@@ -136,9 +136,18 @@ def test_edit_removes_all_items() -> None:
     assert edit_text("{a: [b, c], d: 1}", removed) == "{a: [], d: 1}"
 
 
-@pytest.mark.parametrize("text", ["a: &x {b: 1}\nc: *x\n", "a: [b\n", "\ufeffa: 1\n"], ids=["alias", "broken", "mark"])
+def test_edit_replaces_an_alias_and_not_its_anchor() -> None:
+    text = "a: &x {b: 1}\nc: *x  # the same\nd: [*x, *x]\ne:\n- *x\n"
+    replaced: list[Operation] = [
+        {"op": "replace", "path": path, "value": value}
+        for path, value in (("/c", {"b": 2}), ("/d/1", {"b": 3}), ("/e/0", {"b": 4}))
+    ]
+    assert edit_text(text, replaced) == "a: &x {b: 1}\nc:\n  b: 2  # the same\nd: [*x, {b: 3}]\ne:\n- b: 4\n"
+
+
+@pytest.mark.parametrize("text", ["? [a]\n: b\n", "a: [b\n", "\ufeffa: 1\n"], ids=["no mapping", "broken", "mark"])
 def test_edit_unknown_layout_is_refused(text: str) -> None:
-    assert edit_text(text, [{"op": "replace", "path": "/c", "value": 1}]) is None
+    assert edit_text(text, [{"op": "replace", "path": "/a/c/d", "value": 1}]) is None
 
 
 def patched_cases() -> list[Any]:

@@ -423,13 +423,41 @@ def test_check_shows_warnings_about_its_policy_once(tmp_path: Path, text: str, o
     assert "warning:" not in check(*names, "--policy", "policy.yaml", "-q", at=tmp_path).output
 
 
-def test_diff_says_which_documents_would_lose_their_comments(tmp_path: Path) -> None:
-    spec, other = LONG_POD[LONG_POD.index("spec:") :], LONG_POD[: LONG_POD.index("spec:")]
-    shared = f"{other}{spec.replace('spec:', 'spec: &spec', 1)}other: {{copy: *spec}}\n"
-    (tmp_path / "a.yaml").write_text(shared)
-    line = check("--diff", "a.yaml", at=tmp_path).stderr.splitlines()[-1]
-    assert line.startswith("1 finding to fix, 0 to correct by hand; ")
-    assert line.endswith("; comments and layout of 1 document are lost")
+PATCHING = f"{HEAD}rules: {{legacy-token-reference: patch, legacy-token-secret: off}}\n"
+UNEDITABLE = f"""\
+{LEGACY_SECRET}---
+apiVersion: v1
+kind: Pod
+metadata: {{name: a}}
+spec:
+  serviceAccountName: robot
+  containers: [{{name: app}}]
+  volumes:
+  - <<: {{secret: {{secretName: robot-token}}}}  # a key that has to go
+    name: t
+"""
+
+
+def test_fix_leaves_documents_that_cannot_be_edited(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(PATCHING)
+    (tmp_path / "a.yaml").write_text(UNEDITABLE)
+    arguments = ["a.yaml", "--policy", "policy.yaml"]
+    warning = (
+        "warning: a.yaml:8: is not fixed: its layout cannot be edited; correct it by hand, 'tokenguard check' shows the"
+        " patch"
+    )
+    shown = check("--diff", *arguments, at=tmp_path)
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert shown.stderr.splitlines() == [
+        warning,
+        "0 findings to fix, 1 to correct by hand; the check without --diff shows them",
+    ]
+    printed = check("--fix", *arguments, at=tmp_path)
+    assert (printed.exit_code, printed.stdout) == (1, f"---\n{UNEDITABLE}")
+    assert warning in printed.stderr.splitlines()
+    written = check("--fix", "--write", *arguments, at=tmp_path)
+    assert (written.exit_code, written.stderr) == (1, f"{warning}\n")
+    assert (tmp_path / "a.yaml").read_text() == UNEDITABLE
 
 
 WRONG = {

@@ -1,13 +1,13 @@
 """Applies the webhook's patches to manifests: in their files, or as a stream of YAML documents.
 
-Patches are applied to the text, so that comments and layout stay, and the result is read again: where it would not have
-the patched values, the document is written again from its values, without comments and layout. An unchanged document is
-returned as it was written, and so is one that cannot be read.
+Patches are applied to the text, so that comments and layout stay, and the result is read again: a document that would
+not have the patched values is not fixed. It is returned as it was written, and so is one that cannot be read.
 """
 
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import jsonpatch
@@ -15,31 +15,41 @@ import jsonpatch
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport, ParsedFile
 from webhook.check.text_edits import edit_text
+from webhook.check.yaml_aliases import with_own_values
 from webhook.core.documents.document import DocumentError
 from webhook.core.documents.json_reader import read_json
 from webhook.core.documents.stream import Document, cut
 from webhook.core.documents.yaml_reader import YamlDocument
 from webhook.core.documents.yaml_writer import write_document
+from webhook.core.policy.model import Action
 
 _Patch = list[dict[str, Any]]
+_UNFIXED = "is not fixed: its layout cannot be edited; correct it by hand, 'tokenguard check' shows the patch"
 _DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
 
 
 class FixedDocuments(NamedTuple):
-    """All documents as the webhook would leave them; `rewritten` counts those that lost comments and layout."""
+    """All documents as the webhook would leave them, except `unfixed`, whose layout cannot be edited."""
 
     pieces: tuple[str, ...]
-    rewritten: int
+    unfixed: tuple["UnfixedDocument", ...]
 
 
 class FixedFile(NamedTuple):
-    """A file whose content changes: its text before and after, and how many documents change and lose their layout."""
+    """A file with patches: its text before and after, how many documents change, and those that cannot be edited."""
 
     path: str
     before: str
     after: str
     changed: int
-    rewritten: int
+    unfixed: tuple["UnfixedDocument", ...]
+
+
+class UnfixedDocument(NamedTuple):
+    """A document whose layout cannot be edited, and how many of its findings a patch would repair."""
+
+    problem: InputProblem
+    findings: int
 
 
 def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
@@ -49,7 +59,7 @@ def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
         return _lost(unread)
     patches = _patches(report)
     written: list[str] = []
-    rewritten = 0
+    unfixed: list[UnfixedDocument] = []
     keeps_json = len(report.files) == 1 and _is_json(report.files[0])
     for file in report.files:
         fixer = _Fixer(file, patches)
@@ -60,10 +70,10 @@ def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
             return InputProblem(file.source.path, "is not UTF-8, so --fix prints nothing; save it as UTF-8")
         except ValueError:  # changed JSON is mixed with text that cannot be read
             return _lost(file.source.path)
-        rewritten += fixer.rewritten
+        unfixed += _unfixed(report, file, fixer)
     if report.files and report.files[0].data.startswith(BOM_UTF8):
         written.insert(0, "\ufeff")
-    return FixedDocuments(tuple(filter(None, written)), rewritten)
+    return FixedDocuments(tuple(filter(None, written)), tuple(unfixed))
 
 
 def fixed_files(report: CheckReport) -> Iterator[FixedFile | InputProblem]:
@@ -82,8 +92,18 @@ def fixed_files(report: CheckReport) -> Iterator[FixedFile | InputProblem]:
         except ValueError:
             yield InputProblem(file.source.path, "cannot be changed in its layout; write it as YAML, one document each")
             continue
+        unfixed = tuple(_unfixed(report, file, fixer))
         mark = "\ufeff" if file.data.startswith(BOM_UTF8) else ""
-        yield FixedFile(file.source.path, file.data.decode(), mark + after, changed, fixer.rewritten)
+        yield FixedFile(file.source.path, file.data.decode(), mark + after, changed - len(unfixed), unfixed)
+
+
+def _unfixed(report: CheckReport, file: ParsedFile, fixer: "_Fixer") -> Iterator[UnfixedDocument]:
+    for source in fixer.unfixed:
+        findings = sum(
+            finding.action is Action.PATCH and finding.evaluation.manifest.source is source
+            for finding in report.findings
+        )
+        yield UnfixedDocument(InputProblem(file.source.path, _UNFIXED, source.line_of(""), source.number), findings)
 
 
 def _lost(path: str) -> InputProblem:
@@ -113,10 +133,10 @@ def _patches(report: CheckReport) -> dict[int, _Patch]:
 
 
 class _Fixer:
-    """Changes the documents of one file; `rewritten` counts those that lost comments and layout."""
+    """Changes the documents of one file; `unfixed` are those whose layout cannot be edited."""
 
     def __init__(self, file: ParsedFile, patches: dict[int, _Patch]) -> None:
-        self.rewritten = 0
+        self.unfixed: list[Document] = []
         self._file = file
         self._patches = patches
 
@@ -145,19 +165,20 @@ class _Fixer:
             line = after
 
     def _changed(self, source: Document) -> str:
-        """Return a document written as YAML with its patch."""
-        text = edit_text(source.text or "", self._patches[id(source)])
-        if text is not None:
-            try:
-                if YamlDocument(text, 1, 1).value() == self._value(source):
-                    return text
-            except DocumentError:
-                pass
-        self.rewritten += 1
-        return self._rewritten(source)
+        """Return a document written as YAML with its patch, or as it is if that is impossible."""
+        before, patch, value = source.text or "", self._patches[id(source)], self._value(source)
+        text = edit_text(before, patch)
+        if text is not None and _reads_as(text, value):
+            return text
+        with suppress(ValueError):
+            text = edit_text(before, with_own_values(before, patch, source.value()))
+            if text is not None and _reads_as(text, value):
+                return text
+        self.unfixed.append(source)
+        return before
 
     def _changed_json(self, piece: str, sources: Sequence[Document]) -> str:
-        """Return a piece with the patches of its JSON documents, the last one first. Raises `ValueError`."""
+        """Return a piece with the patches of its JSON documents, the last one first."""
         length = len(piece)
         for source in reversed(sources):
             if id(source) not in self._patches:
@@ -165,7 +186,8 @@ class _Fixer:
             start = length - len(source.source()[0])
             text = edit_text(piece[start:], self._patches[id(source)], is_json=True)
             if text is None or next(read_json(text, 1, 1))[1] != self._value(source):
-                raise ValueError
+                self.unfixed.append(source)
+                continue
             piece = piece[:start] + text
         return piece
 
@@ -174,6 +196,13 @@ class _Fixer:
 
     def _rewritten(self, source: Document) -> str:
         return write_document(self._value(source))
+
+
+def _reads_as(text: str, value: Any) -> bool:
+    try:
+        return bool(YamlDocument(text, 1, 1).value() == value)
+    except DocumentError:
+        return False
 
 
 def _delimited(piece: str) -> str:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from webhook.check.source_map import compose, find
+from webhook.check.source_map import find
+from webhook.check.yaml_aliases import Layout, Span, compose_layout
 from webhook.core.documents.yaml_writer import write_block, write_flow
 from webhook.core.json_patch import Operation, unescape
 
@@ -30,10 +31,10 @@ class _UnsupportedError(Exception):
 
 def edit_text(text: str, operations: Iterable[Operation], *, is_json: bool = False) -> str | None:
     """Return the text after the operations, or None if they cannot be applied to its layout."""
-    root = compose(text)
-    if root is None:
+    layout = compose_layout(text)
+    if layout is None:
         return None
-    editor = _Editor(text, root, is_json=is_json)
+    editor = _Editor(text, layout, is_json=is_json)
     try:
         for operation in operations:
             editor.apply(operation)
@@ -43,9 +44,10 @@ def edit_text(text: str, operations: Iterable[Operation], *, is_json: bool = Fal
 
 
 class _Editor:
-    def __init__(self, text: str, root: yaml.Node, *, is_json: bool) -> None:
+    def __init__(self, text: str, layout: Layout, *, is_json: bool) -> None:
         self._text = text
-        self._root = root
+        self._layout = layout
+        self._root = layout.root
         self._is_json = is_json
         self._newline = "\r\n" if "\r\n" in text else "\n"
         self._edits: list[_TextEdit] = []
@@ -69,6 +71,8 @@ class _Editor:
                 self._replace(parent.value, location.key, location.value, value)
             else:
                 self._insert(parent.value, unescape(last), value, parent_path.count("/"))
+        elif operation["op"] == "replace" and isinstance(parent.value, yaml.SequenceNode):
+            self._replace_item(parent.value, int(last), value)
         else:
             raise _UnsupportedError
 
@@ -87,11 +91,11 @@ class _Editor:
         return "".join([*parts, self._text[at:]])
 
     def _replace(self, parent: yaml.MappingNode, key: yaml.Node, node: yaml.Node, value: Any) -> None:
-        start, end = node.start_mark.index, node.end_mark.index
-        if start < key.end_mark.index:  # an alias: its anchor is elsewhere
-            raise _UnsupportedError
+        index = next(number for number, (each, _) in enumerate(parent.value) if each is key)
+        start, end = self._span(parent, index)
         is_scalar = not isinstance(value, dict | list)
-        if isinstance(node, yaml.ScalarNode) and node.style not in ("|", ">") and (is_scalar or parent.flow_style):
+        is_word = isinstance(node, yaml.ScalarNode) and node.style not in ("|", ">")
+        if (is_word or self._layout.alias(parent, index)) and (is_scalar or parent.flow_style):
             space = "" if end > start else " "
             self._edits.append(_TextEdit(start, end, space + self._flow(value)))
         elif parent.flow_style:
@@ -99,7 +103,17 @@ class _Editor:
         else:
             column = key.start_mark.column
             member = self._block({getattr(key, "value", ""): value}, column)
-            self._edits.append(_TextEdit(key.start_mark.index, self._end(node), member.lstrip(" ").rstrip("\r\n")))
+            end = self._end_of(parent, index)
+            self._edits.append(_TextEdit(key.start_mark.index, end, member.lstrip(" ").rstrip("\r\n")))
+
+    def _replace_item(self, parent: yaml.SequenceNode, index: int, value: Any) -> None:
+        start, end = self._span(parent, index)
+        if parent.flow_style:
+            self._edits.append(_TextEdit(start, end, self._flow(value)))
+            return
+        dash = self._text.rfind("-", 0, start)
+        item = self._block([value], dash - self._line_start(dash))
+        self._edits.append(_TextEdit(dash, self._end_of(parent, index), item.lstrip(" ").rstrip("\r\n")))
 
     def _insert(self, parent: yaml.MappingNode, name: str, value: Any, depth: int) -> None:
         if parent.flow_style:
@@ -113,8 +127,9 @@ class _Editor:
         if parent.flow_style:
             self._insert_flow(parent, self._flow(value))
         else:
-            column = parent.start_mark.column
-            self._insert_lines(parent, self._block([value], column), depth)
+            first = self._span(parent, 0).start  # the list's own begins with its anchor
+            dash = self._text.rfind("-", parent.start_mark.index, first)
+            self._insert_lines(parent, self._block([value], dash - self._line_start(dash)), depth)
 
     def _insert_flow(self, parent: yaml.CollectionNode, item: str) -> None:
         """Insert an item at the end of a flow collection, on a line of its own if the last one is."""
@@ -122,11 +137,10 @@ class _Editor:
             at = parent.end_mark.index - 1
             self._edits.append(_TextEdit(at, at, item))
             return
-        last = parent.value[-1]
-        first_of_last = last[0] if isinstance(last, tuple) else last
-        at = self._end(parent.value[-1][1] if isinstance(last, tuple) else last)
-        line = self._text.rfind("\n", 0, first_of_last.start_mark.index) + 1
-        before = self._text[line : first_of_last.start_mark.index]
+        last = len(parent.value) - 1
+        start, at = self._start_of(parent, last), self._end_of(parent, last)
+        line = self._line_start(start)
+        before = self._text[line:start]
         separator = f",{self._newline}{before}" if not before.strip() and line > parent.start_mark.index else ", "
         self._edits.append(_TextEdit(at, at, separator + item))
 
@@ -149,12 +163,11 @@ class _Editor:
             raise _UnsupportedError
 
     def _remove_member(self, parent: yaml.MappingNode, index: int) -> None:
-        key, value = parent.value[index]
-        start = key.start_mark.index
+        start = self._start_of(parent, index)
         if parent.flow_style:
-            self._remove_flow(index, [(each.start_mark.index, self._end(other)) for each, other in parent.value])
+            self._remove_flow(parent, index)
         elif self._is_first_on_line(start):
-            self._edits.append(_TextEdit(self._line_start(start), self._line_end(self._end(value)), ""))
+            self._edits.append(_TextEdit(self._line_start(start), self._line_end(self._end_of(parent, index)), ""))
         elif index + 1 < len(parent.value):  # behind the dash of an item
             self._edits.append(_TextEdit(start, parent.value[index + 1][0].start_mark.index, ""))
         else:
@@ -170,31 +183,43 @@ class _Editor:
             return
         for index in indexes:
             if parent.flow_style:
-                self._remove_flow(index, [(item.start_mark.index, self._end(item)) for item in items])
+                self._remove_flow(parent, index)
                 continue
-            dash = self._text.rfind("-", 0, items[index].start_mark.index)
+            dash = self._text.rfind("-", 0, self._start_of(parent, index))
             if not self._is_first_on_line(dash):
                 raise _UnsupportedError
-            self._edits.append(_TextEdit(self._line_start(dash), self._line_end(self._end(items[index])), ""))
+            self._edits.append(_TextEdit(self._line_start(dash), self._line_end(self._end_of(parent, index)), ""))
 
-    def _remove_flow(self, index: int, places: list[tuple[int, int]]) -> None:
-        start, end = places[index]
-        if index + 1 < len(places):
-            self._edits.append(_TextEdit(start, places[index + 1][0], ""))
+    def _remove_flow(self, parent: yaml.CollectionNode, index: int) -> None:
+        start, end = self._start_of(parent, index), self._end_of(parent, index)
+        if index + 1 < len(parent.value):
+            self._edits.append(_TextEdit(start, self._start_of(parent, index + 1), ""))
         elif index:
-            self._edits.append(_TextEdit(places[index - 1][1], end, ""))
+            self._edits.append(_TextEdit(self._end_of(parent, index - 1), end, ""))
         else:
             self._edits.append(_TextEdit(start, end, ""))
 
+    def _span(self, parent: yaml.CollectionNode, index: int) -> Span:
+        """Return the place of an item of a list, or of the value of a member."""
+        item = parent.value[index]
+        node = item[1] if isinstance(item, tuple) else item
+        return self._layout.alias(parent, index) or Span(node.start_mark.index, node.end_mark.index)
+
+    def _start_of(self, parent: yaml.CollectionNode, index: int) -> int:
+        """Return where an item of a list, or a member with its key, begins."""
+        item = parent.value[index]
+        return item[0].start_mark.index if isinstance(item, tuple) else self._span(parent, index).start
+
+    def _end_of(self, parent: yaml.CollectionNode, index: int) -> int:
+        """Return where an item of a list, or a member, ends."""
+        item = parent.value[index]
+        alias = self._layout.alias(parent, index)
+        return alias.end if alias else self._end(item[1] if isinstance(item, tuple) else item)
+
     def _end(self, node: yaml.Node) -> int:
         """Return where the text of a node ends, without the blank lines and comments below it."""
-        while not getattr(node, "flow_style", True) and node.value:
-            last = node.value[-1]
-            child = last[1] if isinstance(last, tuple) else last
-            floor = last[0].end_mark.index if isinstance(last, tuple) else node.start_mark.index
-            if child.start_mark.index < floor:  # an alias: its anchor is elsewhere
-                raise _UnsupportedError
-            node = child
+        if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+            return self._end_of(node, len(node.value) - 1)
         return self._before_space(node.end_mark.index)
 
     def _before_space(self, end: int) -> int:

@@ -208,8 +208,9 @@ def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProbl
     for problem in (*report.problems, *others):
         if problem.document is not None:
             click.echo(problem_line(problem, "note", "; not evaluated, printed unchanged"), err=True)
-    if changed := changed_documents(report):
-        click.echo(f"{counted(changed, 'document')} changed{_losses(documents.rewritten)}", err=True)
+    _print_lines((unfixed.problem for unfixed in documents.unfixed), "warning")
+    if changed := changed_documents(report) - len(documents.unfixed):
+        click.echo(f"{counted(changed, 'document')} changed", err=True)
 
 
 def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int:
@@ -224,16 +225,16 @@ def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int
         _print_lines(report.problems)
         _print_lines([] if options.quiet else report.warnings, "warning")
     for file in files:
-        if isinstance(file, FixedFile):
+        if isinstance(file, FixedFile) and file.changed:
             click.echo("".join(diff_lines(displayed(file.path), file.before, file.after)).encode(), nl=False)
     _print_lines(file for file in files if isinstance(file, InputProblem))
+    unfixed = [each for file in files if isinstance(file, FixedFile) for each in file.unfixed]
+    _print_lines((each.problem for each in unfixed), "warning")
     if output in LINE_FORMATS and not options.quiet:
-        lost = sum(file.rewritten for file in files if isinstance(file, FixedFile))
-        left = len(report.findings) - report.fixable
+        fixable = report.fixable - sum(each.findings for each in unfixed)
+        left = len(report.findings) - fixable
         shown = "; the check without --diff shows them" if report.findings else ""
-        click.echo(
-            f"{counted(report.fixable, 'finding')} to fix, {left} to correct by hand{shown}{_losses(lost)}", err=True
-        )
+        click.echo(f"{counted(fixable, 'finding')} to fix, {left} to correct by hand{shown}", err=True)
     failed = any(isinstance(file, InputProblem) for file in files)
     return 2 if failed else report.exit_status
 
@@ -242,15 +243,13 @@ def _write(report: CheckReport, *, quiet: bool) -> bool:
     """Write the files that change, and return whether all could be written."""
     written = True
     for file in fixed_files(report):
-        problem = file if isinstance(file, InputProblem) else write_file(file)
+        problem = file if isinstance(file, InputProblem) else write_file(file) if file.changed else None
         if problem is not None:
             written = False
             click.echo(problem_line(problem), err=True)
-        elif isinstance(file, FixedFile) and not quiet:
-            changed = f"{counted(file.changed, 'document')} changed{_losses(file.rewritten)}"
-            click.echo(f"{plain(displayed(file.path))}: fixed: {changed}", err=True)
+        elif isinstance(file, FixedFile):
+            _print_lines((unfixed.problem for unfixed in file.unfixed), "warning")
+            if file.changed and not quiet:
+                changed = counted(file.changed, "document")
+                click.echo(f"{plain(displayed(file.path))}: fixed: {changed} changed", err=True)
     return written
-
-
-def _losses(rewritten: int) -> str:
-    return f"; comments and layout of {counted(rewritten, 'document')} are lost" if rewritten else ""
