@@ -110,7 +110,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     def parts(self) -> tuple[str, str]:
         """What is wrong; and what is done about it or, if nothing is, what the author can do."""
         violation = self.violation
-        if self.intended is Action.PATCH and violation.edits and self.action is not Action.REJECT:
+        if self.is_repaired:
             if self.applies_to_pods:
                 return violation.detail, f"in its pods it will be {violation.fix_summary}"
             would = "" if self.action is Action.PATCH else "would be "
@@ -119,6 +119,11 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
             denied = "its pods will be denied" if self.applies_to_pods else "would be denied"
             return f"{violation.detail}; {denied}", violation.hint
         return violation.detail, violation.hint
+
+    @property
+    def is_repaired(self) -> bool:
+        """Whether its edits are made, or would be if the mode, or the kind of object, did not only allow less."""
+        return self.intended is Action.PATCH and bool(self.violation.edits) and self.action is not Action.REJECT
 
     @property
     def suppressed_by_mode(self) -> bool:

@@ -8,7 +8,7 @@ from webhook.core.admission_request import AdmissionRequest, Phase
 from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import BAD_REQUEST, Coverage, Decision, Finding, Outcome, Violation
 from webhook.core.exclusions import exclusion_reason
-from webhook.core.json_patch import Edit, assemble, prefix_edits
+from webhook.core.json_patch import Edit, Remove, assemble, is_inside, prefix_edits
 from webhook.core.k8s_types import AnyWorkload, CustomWorkload, OwnerReference, Pod
 from webhook.core.kinds import CLUSTER_SCOPED, KINDS, WARN_ONLY, Subject
 from webhook.core.pod_context import PodContext, build_pod_context
@@ -65,7 +65,7 @@ def evaluate(request: AdmissionRequest, policy: Policy, cluster: ClusterState, n
                     break
             elif len(exempted) < max_exempted:  # go on: a later violation may not be exempt
                 exempted.append((finding, exemption))
-    return _build_decision(request, policy, mode, tuple(findings), tuple(exempted))
+    return _build_decision(request, policy, mode, _without_superseded(findings), tuple(exempted))
 
 
 def allow_unpatched(decision: Decision) -> Decision:
@@ -238,6 +238,23 @@ def _find_exemption(
     other = finding.violation.other_account
     accounts = (account,) if other is None else (account, other)
     return policy.exemption_index.find(finding.rule, request.namespace, accounts, request.user, now)
+
+
+def _without_superseded(findings: list[Finding]) -> tuple[Finding, ...]:
+    """Leave out what is repaired inside what another repair removes: a removed token is not capped as well."""
+    removed = {
+        edit.pointer
+        for finding in findings
+        if finding.is_repaired
+        for edit in finding.violation.edits
+        if isinstance(edit, Remove)
+    }
+    if not removed:
+        return tuple(findings)
+    return tuple([
+        finding for finding in findings
+        if not (finding.is_repaired and all(is_inside(edit.pointer, removed) for edit in finding.violation.edits))
+    ])  # fmt: skip
 
 
 def _build_decision(

@@ -4,7 +4,7 @@ Edits name places in the original object. `assemble` orders them so that each ke
 what is appended, last what is removed, from the end of a list to its start.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -73,15 +73,20 @@ def assemble(edits: Iterable[Edit]) -> tuple[Operation, ...]:
 
 def _with_removals(operations: list[Operation], removals: set[str]) -> list[Operation]:
     remaining = [operation for operation in operations if not _is_within(operation["path"], removals)]
-    outermost = [pointer for pointer in removals if not _is_within(_parent(pointer), removals)]
+    outermost = [pointer for pointer in removals if not is_inside(pointer, removals)]
     return remaining + [{"op": "remove", "path": pointer} for pointer in sorted(outermost, key=_sort_key, reverse=True)]
+
+
+def is_inside(pointer: str, removed: Collection[str]) -> bool:
+    """Return whether a place is inside one that is removed; no place is inside itself."""
+    return _is_within(_parent(pointer), removed)
 
 
 def _parent(pointer: str) -> str:
     return pointer.rpartition("/")[0]
 
 
-def _is_within(pointer: str, removals: set[str]) -> bool:
+def _is_within(pointer: str, removals: Collection[str]) -> bool:
     while pointer:
         if pointer in removals:
             return True
