@@ -1,4 +1,4 @@
-"""Warnings about pod templates that are not evaluated."""
+"""Warnings about pod templates that are not evaluated, and about pods without containers."""
 
 import json
 
@@ -136,3 +136,45 @@ def test_check_copied_template_is_evaluated() -> None:
     template = {"spec": {**POD["spec"], "volumes": volumes}}
     text = f"apiVersion: v1\nkind: PodTemplate\nmetadata: {{name: a}}\ntemplate: {json.dumps(template)}\n"
     assert [finding.rule for finding in checked(text).findings] == ["kubelet-hostpath"]
+
+
+INCOMPLETE = {
+    "no spec": ("apps/v1", "Deployment", "{}", "spec"),
+    "no template": ("apps/v1", "Deployment", "{spec: {replicas: 3}}", "spec.template"),
+    "no spec of the template": ("batch/v1", "Job", "{spec: {template: {metadata: {}}}}", "spec.template.spec"),
+    "null containers": (
+        "apps/v1",
+        "StatefulSet",
+        "{spec: {template: {spec: {volumes: [], containers: null}}}}",
+        "spec.template.spec.containers",
+    ),
+    "no Job": ("batch/v1", "CronJob", "{spec: {schedule: '@daily'}}", "spec.jobTemplate"),
+    "a pod": ("v1", "Pod", "{spec: {containers: []}}", "spec.containers"),
+    "a PodTemplate": ("v1", "PodTemplate", "{spec: {}}", "template"),
+    "a removed version": ("extensions/v1beta1", "DaemonSet", "{spec: {}}", "spec"),
+}
+
+
+@pytest.mark.parametrize(("version", "kind", "rest", "missing"), INCOMPLETE.values(), ids=INCOMPLETE)
+def test_check_object_without_containers_is_warned_about(version: str, kind: str, rest: str, missing: str) -> None:
+    head = f"{{apiVersion: {version}, kind: {kind}, metadata: {{name: a}}, "
+    warning = checked(head + rest[1:]).warnings[-1]
+    assert warning.message.startswith(f"{kind}/a: has no {missing}; the API server refuses such an object; add it")
+    assert warning.line == 1
+
+
+COMPLETE = {
+    "Rollout that refers to a Deployment": "{apiVersion: argoproj.io/v1alpha1, kind: Rollout, spec: {workloadRef: {}}}",
+    "in kube-system": "{apiVersion: v1, kind: Pod, metadata: {namespace: kube-system}}",
+    "unreadable": "{apiVersion: v1, kind: Pod, spec: 3}",
+}
+
+
+@pytest.mark.parametrize("manifest", COMPLETE.values(), ids=COMPLETE)
+def test_check_without_reason_to_have_containers_has_no_warning(manifest: str) -> None:
+    assert checked(manifest).warnings == []
+
+
+def test_check_misspelt_field_is_the_one_warning_about_containers() -> None:
+    [warning] = checked("{apiVersion: apps/v1, kind: Deployment, spec: {templat: {}}}").warnings
+    assert 'unknown field "templat"' in warning.message

@@ -79,7 +79,7 @@ def test_unknown_field_is_underlined_and_its_value_hidden() -> None:
 
 def test_unknown_field_in_a_list_of_a_later_document_is_located() -> None:
     item = "- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n  spec:\n    volume: []\n"
-    report = checked(POD.format("{}"), f"apiVersion: v1\nkind: List\nitems:\n{item}")
+    report = checked(POD.format("{containers: [{name: a}]}"), f"apiVersion: v1\nkind: List\nitems:\n{item}")
     [warning] = json_document(report)["warnings"]
     assert (warning["line"], warning["column"], warning["document"]) == (13, 5, 2)
 
@@ -103,7 +103,7 @@ KNOWN = {
     "custom kind": CUSTOM,
     "well-known custom kind": ROLLOUT,
     "labels and annotations": POD.format("{}").replace("{name: web}", "{name: a, labels: {x: y}, annotations: {x: y}}"),
-    "node selector": POD.format("{nodeSelector: {x: y}}"),
+    "node selector": POD.format("{nodeSelector: {x: y}, containers: [{name: a}]}"),
     "null": POD.format("{volumes: null, containers: [{name: a, env: null}]}"),
     "null item": POD.format("{containers: [{name: a, volumeMounts: [null]}]}"),
     "what rules don't read": POD.format("{affinity: {x: y}, containers: [{name: a, lifecycle: {x: y}}]}"),

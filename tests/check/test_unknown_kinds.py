@@ -5,7 +5,7 @@ import pytest
 from tests.check.runs import checked, text_lines
 from tests.policies import HEAD
 
-POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}\n"
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a}]}\n"
 SPEC = "{template: {spec: {containers: [{name: a, image: b}]}}}"
 MISSPELT = {
     "misspelt": ("apps/v1", "Deploymnet", 'API group apps has no kind "Deploymnet"', 'did you mean "Deployment"?'),
@@ -66,7 +66,7 @@ REMOVED = {
 @pytest.mark.parametrize(("version", "kind", "right"), REMOVED.values(), ids=REMOVED)
 def test_check_removed_version_is_warned_about(version: str, kind: str, right: str) -> None:
     report = checked(f"{POD}---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\n")
-    [warning] = report.warnings
+    [warning, *_] = report.warnings
     assert warning.message == f"no supported Kubernetes serves {kind} in {version}; use {right}"
     assert (warning.line, report.exit_status) == (6, 0)
 

@@ -12,7 +12,7 @@ from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, is_
 from webhook.check.kustomization import FILE_NAMES
 from webhook.check.missing_secrets import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
-from webhook.check.pod_templates import unevaluated_templates
+from webhook.check.pod_templates import missing_containers, unevaluated_templates
 from webhook.check.report import (
     EXCLUDED,
     NO_OBJECTS,
@@ -185,18 +185,19 @@ class _Evaluator:
         if warning := version_warning(manifest):
             report.warnings.append(evaluation.problem(warning))
         if not evaluation.is_evaluated:
-            self._add_not_evaluated(evaluation, error)
+            self._add_not_evaluated(evaluation, request, error)
             return
-        report.warnings += unevaluated_templates(evaluation, request.template_pointer, self._policy, self._source_of)
         for finding, counts in sorted(self._findings(evaluation, request), key=lambda each: each[0].position):
             (report.findings if counts else report.notes).append(finding)
-        report.warnings += field_warnings(evaluation, request.object, self._source_of)
+        unknown = list(field_warnings(evaluation, request.object, self._source_of))
+        report.warnings += unknown or missing_containers(evaluation, request)  # an unknown field is the likely cause
+        report.warnings += unevaluated_templates(evaluation, request.template_pointer, self._policy, self._source_of)
         self._missing.add(evaluation, request.object, namespace)
         report.summary.outcomes[evaluation.outcome] += 1
         report.summary.exempt += sum(_counts(finding) for finding, _ in evaluation.decision.exempted)
         self._count_enforced(request, evaluation)
 
-    def _add_not_evaluated(self, evaluation: ManifestEvaluation, error: str) -> None:
+    def _add_not_evaluated(self, evaluation: ManifestEvaluation, request: AdmissionRequest, error: str) -> None:
         """Add an object that no rule was applied to: as a problem if its version or kind is misspelt."""
         manifest, is_other_kind, report = evaluation.manifest, evaluation.subject is None, self._report
         if error := error or (kind_error(manifest) if is_other_kind else ""):
@@ -206,6 +207,7 @@ class _Evaluator:
         if is_other_kind and (warning := kind_warning(manifest)):
             report.warnings.append(evaluation.problem(warning))
         elif evaluation.decision.coverage is not Coverage.EXCLUDED:
+            report.warnings += missing_containers(evaluation, request)
             report.warnings += unevaluated_templates(evaluation, "", self._policy, self._source_of)
 
     def _count_enforced(self, request: AdmissionRequest, evaluation: ManifestEvaluation) -> None:

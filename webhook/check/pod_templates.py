@@ -8,15 +8,17 @@ import msgspec
 from webhook.check.input_files import InputProblem
 from webhook.check.report import ManifestEvaluation
 from webhook.check.source_map import SourceMap
+from webhook.core.admission_request import AdmissionRequest
 from webhook.core.custom_workloads import GroupKind
 from webhook.core.documents.yaml_writer import write_flow
 from webhook.core.json_patch import escape, json_path
+from webhook.core.k8s_types import AnyWorkload, Pod
 from webhook.core.kinds import KINDS
 from webhook.core.manifests import Manifest
 from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import TEMPLATE_POINTER
 
-_KUBERNETES = frozenset(group for group, _ in KINDS)
+_KUBERNETES = frozenset({"extensions", *(group for group, _ in KINDS)})
 """API groups of Kubernetes itself: their kinds have one pod template or none."""
 _MAX_PATHS = 3
 _NO_TEMPLATES = ("metadata", "status")
@@ -24,6 +26,23 @@ _NO_TEMPLATES = ("metadata", "status")
 _CONTAINER_LISTS = ("containers", "initContainers")
 _WILDCARDS = frozenset("*?!")
 """Characters in a container's name or image that make it a pattern, as in the policies of Kyverno."""
+
+
+def missing_containers(evaluation: ManifestEvaluation, request: AdmissionRequest) -> Iterator[InputProblem]:
+    """Yield a warning if a pod or workload of Kubernetes itself has no containers: the first field that it lacks."""
+    obj, manifest = request.object, evaluation.manifest
+    if manifest.group not in _KUBERNETES or not isinstance(obj, Pod | AnyWorkload):
+        return
+    if (obj if isinstance(obj, Pod) else obj.template).spec.containers:
+        return
+    pointer = ""
+    value: Any = msgspec.json.decode(manifest.raw)
+    for key in f"{request.template_pointer}/spec/containers".split("/")[1:]:
+        value, pointer = value.get(key), f"{pointer}/{key}"
+        if not value:
+            break
+    message = f"{evaluation.title}: has no {json_path(pointer)}; the API server refuses such an object"
+    yield evaluation.problem(f"{message}; add it, or, of a patch, check the patched object")
 
 
 def unevaluated_templates(
