@@ -175,6 +175,6 @@ def test_check_without_reason_to_have_containers_has_no_warning(manifest: str) -
     assert checked(manifest).warnings == []
 
 
-def test_check_misspelt_field_is_the_one_warning_about_containers() -> None:
+def test_check_misspelt_field_is_the_only_warning() -> None:
     [warning] = checked("{apiVersion: apps/v1, kind: Deployment, spec: {templat: {}}}").warnings
     assert 'unknown field "templat"' in warning.message

@@ -16,6 +16,7 @@ from webhook.core.policy.model import Action, Mode
 from webhook.core.policy.serializer import policy_document
 from webhook.core.rules import BY_NAME, RULES
 
+BAD_TEMPLATE = "must be a JSON Pointer such as /spec/template, without list indexes or *, not"
 PAGE = "x" * 501
 ERRORS = [
     pytest.param(
@@ -305,7 +306,9 @@ ERRORS = [
             "- {apiGroup: example.com, kind: runner, template: /spec/template}\n"
             "- {apiGroup: example.com, kind: Runner, template: spec.template}\n"
             "- {apiGroup: example.com, kind: Pool, template: /spec/tasks/0/template}\n"
-            "- {apiGroup: example.com, kind: Batch, template: /metadata/annotations}"
+            "- {apiGroup: example.com, kind: Batch, template: /metadata/annotations}\n"
+            "- {apiGroup: example.com, kind: Group, template: /spec/tasks/*/template}\n"
+            "- {apiGroup: example.com, kind: Team, template: '/spec/tasks[0]/template'}"
         ),
         [
             (
@@ -313,18 +316,11 @@ ERRORS = [
                 'not "example.com/v1"'
             ),
             'line 5: workloads[1].kind: must be a kind, such as Runner, not "runner"',
-            (
-                "line 6: workloads[2].template: must be a JSON Pointer through maps, such as /spec/template, "
-                'not "spec.template"'
-            ),
-            (
-                "line 7: workloads[3].template: must be a JSON Pointer through maps, such as /spec/template, "
-                'not "/spec/tasks/0/template"'
-            ),
-            (
-                "line 8: workloads[4].template: must be a JSON Pointer through maps, such as /spec/template, "
-                'not "/metadata/annotations"'
-            ),
+            f'line 6: workloads[2].template: {BAD_TEMPLATE} "spec.template"',
+            f'line 7: workloads[3].template: {BAD_TEMPLATE} "/spec/tasks/0/template"',
+            f'line 8: workloads[4].template: {BAD_TEMPLATE} "/metadata/annotations"',
+            f'line 9: workloads[5].template: {BAD_TEMPLATE} "/spec/tasks/*/template"',
+            f'line 10: workloads[6].template: {BAD_TEMPLATE} "/spec/tasks[0]/template"',
         ],
         id="invalid workloads",
     ),

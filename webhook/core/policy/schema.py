@@ -54,7 +54,7 @@ Audience = Annotated[str, _text("an audience", r"\S+")]
 ExactAudience = Annotated[str, _text("an audience without *", r"[^\s*]+")]
 
 
-TEMPLATE_POINTER = re.compile(r"(?!/metadata(/|$))(?!.*/(\d+|-)(/|$))(/([^/~\s]|~[01])+){1,20}")
+TEMPLATE_POINTER = re.compile(r"(?!/metadata(/|$))(?!.*/(\d+|-)(/|$))(/([^/~\s*\[\]]|~[01])+){1,20}")
 """What a policy can name as the pod template of a custom kind."""
 
 _RULES = ["*", *BY_NAME]
@@ -142,7 +142,7 @@ class WorkloadKind(Section):
         str,
         _about("JSON Pointer to the pod template, which has metadata and spec."),
         _text(
-            "a JSON Pointer through maps, such as /spec/template",
+            "a JSON Pointer such as /spec/template, without list indexes or *",
             TEMPLATE_POINTER.pattern,
             500,
         ),
