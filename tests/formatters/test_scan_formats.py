@@ -247,7 +247,8 @@ mount a projected token instead (1 of 2 pods)
 "used"; mount a projected token instead (1 of 2 pods, not in the template)
 
 workloads: patched if recreated
-  1 other workload, only for the API server's token or an injection; --output html and json list each
+  1 other workload, only for the API server's token or an injection
+  --output html and json list each
 
 API server tokens and injections
   patch: token-expiration: the API server's token has lifetime 31536000s (Kubernetes extends 3607s to a year), \
@@ -795,5 +796,36 @@ def test_accounts_with_equal_findings_or_permissions_are_folded() -> None:
         "  ServiceAccount/a0 in shop: warn: legacy-token-reference: secrets[1] lists the long-lived token in Secret"
         ' "token-0"; remove it from the list; and 8 more such findings'
     )
-    [permissions] = [line for line in lines[start:] if line.startswith("  may read Secrets")]
+    assert lines[start + 2] == "  --output html and json list each"
+    permissions, idle, last = lines[start + 5 : start + 8]
     assert permissions.startswith("  may read Secrets in their own namespace: 9 ServiceAccounts (")
+    assert idle.startswith("  no permissions: 6 ServiceAccounts (")
+    assert last == "  --output html and json list each"
+
+
+def test_text_folds_secrets_of_the_same_state_and_permissions() -> None:
+    used = (secret(f"used-{number}", last_used=f"2026-11-2{number}") for number in range(5))
+    unused = (secret(f"unused-{number}", account=f"a{number}") for number in range(4))
+    small = Small(*used, *unused, secret("root", account="root"), secret("bad", invalid_since="2026-11-01"))
+    bound(small, "root", {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]})
+    for number in range(8):
+        small.pod(f"p{number}", spec(container=named_secret("used-0")))
+    lines = text(small.scan()).splitlines()
+    start = lines.index("legacy Secrets in use: denied if recreated (reject: legacy-token-secret)")
+    in_use, unused = "\n".join(lines[start:]).split("\n\n")[:2]
+    assert [line.partition(":")[0] for line in in_use.splitlines()[1:]] == [
+        "  Secret/used-4 in shop", "  Secret/used-3 in shop", "  Secret/used-2 in shop",
+        "  and 1 more Secret in this state, with these permissions",
+        "  Secret/used-0 in shop",
+        *(f"    referenced by Pod/p{number}" for number in range(5)), "    and 3 more such lines",
+        "  --output html and json list each",
+    ]  # fmt: skip
+    assert [line.partition(",")[0] for line in unused.splitlines()] == [
+        "legacy Secrets not in use",
+        "  Secret/root in shop: token of root (cluster-admin)",
+        *(f"  Secret/unused-{number} in shop: token of a{number} (no permissions)" for number in range(3)),
+        "  and 1 more Secret in this state",
+        "  Secret/bad in shop: token of app (no permissions)",
+        "  --output html and json list each",
+    ]
+    assert "  and 1 more Secret in this state, with these permissions: unused-3 in shop" in lines

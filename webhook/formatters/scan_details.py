@@ -1,11 +1,13 @@
 """The details of a scan as text: what would be denied comes first, then what the most powerful accounts run.
 
-Workloads with the same findings are folded into one entry, and so are accounts with the same permissions.
+Workloads with the same findings are folded into one entry, and so are accounts with the same permissions. A section
+with folded entries ends with where all are listed.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
@@ -13,6 +15,8 @@ from webhook.core.policy.model import Action
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.scan_findings import (
     ADMISSIONS,
+    LIST_EACH,
+    MAX_NAMES,
     FindingLine,
     accounts_text,
     first_names,
@@ -28,6 +32,8 @@ from webhook.scan.report import AccountWithTokens, LegacySecret, ScannedWorkload
 
 Section = tuple[str, Iterable[str]]
 """A title and its lines."""
+_MAX_ALIKE = 3
+"""How many legacy Secrets of the same state are listed each: what refers to them may differ."""
 _GENERATED = "API server tokens and injections"
 _ACTIONS = {Outcome.DENIED: Action.REJECT, Outcome.PATCHED: Action.PATCH, Outcome.WARNED: Action.WARN}
 """The action that leads to an outcome."""
@@ -36,37 +42,54 @@ _NAMES = re.compile(r'"[^"]*"|\[\d+\]')
 _DELETE_COPY = ": delete it and the token's ServiceAccount, because while the account exists, the token can be restored"
 
 
+class _Entry(NamedTuple):
+    """An object, or several that are alike, with the lines below it; folded: it does not name each."""
+
+    text: str
+    lines: Sequence[str] = ()
+    is_folded: bool = False
+
+
 def sections(report: ScanReport) -> Iterator[Section]:
     """Yield the sections of a report about one policy; those without lines, too.
 
     With filters by rule or action only the objects with a finding that is shown.
     """
+    for title, entries in _sections(report):
+        yield title, _lines(entries)
+
+
+def _lines(entries: Iterable[_Entry]) -> Iterator[str]:
+    is_folded = False
+    for entry in entries:
+        yield entry.text
+        yield from (f"  {line}" for line in entry.lines)
+        is_folded |= entry.is_folded
+    if is_folded:
+        yield LIST_EACH
+
+
+def _sections(report: ScanReport) -> Iterator[tuple[str, Iterable[_Entry]]]:
     for outcome in summary.OUTCOMES:
         workloads = [workload for workload in report.workloads if workload.outcome is outcome]
         yield f"workloads: {outcome} if recreated", [*_workloads(workloads, report), *_others(workloads, report)]
-    yield _GENERATED, [*_generated(report.workloads)]
-    yield "pods that were admitted without evaluation", [*_unevaluated(report)]
+    yield _GENERATED, _generated(report.workloads)
+    yield "pods that were admitted without evaluation", _unevaluated(report)
     shows_all = report.filters.show_all_findings
-    yield from _secret_sections(
-        [
-            secret
-            for secret in summary.ordered_secrets(report)
-            if shows_all or (secret.result and secret.result.findings)
-        ]
-    )
+    yield from _secret_sections(report)
     yield (
         "CSIDrivers",
         [
-            f"CSIDriver/{plain(driver.name)}: {line}"
+            _Entry(f"CSIDriver/{plain(driver.name)}: {line}")
             for driver in report.csi_drivers
             for line in result_lines(driver.result)
         ],
     )
-    yield "ServiceAccounts with findings", [*_account_findings(report)]
+    yield "ServiceAccounts with findings", _account_findings(report)
     yield "ServiceAccounts with API tokens", _accounts(report.accounts_with_tokens) if shows_all else ()
 
 
-def _workloads(workloads: Iterable[ScannedWorkload], report: ScanReport) -> Iterator[str]:
+def _workloads(workloads: Iterable[ScannedWorkload], report: ScanReport) -> Iterator[_Entry]:
     """Yield an entry for all workloads with the same findings, those with the most powerful accounts first."""
     alike: dict[tuple[FindingLine, ...], list[ScannedWorkload]] = {}
     for workload in summary.ordered_workloads(workloads):
@@ -74,8 +97,8 @@ def _workloads(workloads: Iterable[ScannedWorkload], report: ScanReport) -> Iter
             reasons = _reasons(workload, lines) if report.filters.show_all_findings else ()
             alike.setdefault((*lines, *reasons), []).append(workload)
     for lines, (first, *others) in alike.items():
-        yield f"{_title(first)}, {accounts_text(first)}{_more(others)}"
-        yield from (f"  {line}" for line in lines)
+        text = f"{_title(first)}, {accounts_text(first)}{_more(others)}"
+        yield _Entry(text, [*map(str, lines)], is_folded=bool(others))
 
 
 def _reasons(workload: ScannedWorkload, lines: Iterable[FindingLine]) -> Iterator[FindingLine]:
@@ -86,13 +109,13 @@ def _reasons(workload: ScannedWorkload, lines: Iterable[FindingLine]) -> Iterato
         yield from (FindingLine(str(action), rule, f"see '{_GENERATED}'") for rule in rules)
 
 
-def _others(workloads: Iterable[ScannedWorkload], report: ScanReport) -> Iterator[str]:
+def _others(workloads: Iterable[ScannedWorkload], report: ScanReport) -> Iterator[_Entry]:
     """Yield how many workloads have only findings that are not about what their authors wrote."""
     if not report.filters.show_all_findings:
         return
     if count := sum(bool(generated_findings(each)) and not workload_lines(each) for each in workloads):
         others = counted(count, "other workload")
-        yield f"{others}, only for the API server's token or an injection; --output html and json list each"
+        yield _Entry(f"{others}, only for the API server's token or an injection", is_folded=True)
 
 
 def _title(workload: ScannedWorkload) -> str:
@@ -107,7 +130,7 @@ def _more(workloads: list[ScannedWorkload]) -> str:
     return f"; and {counted(len(workloads), 'more workload')} with {counted(pods, 'pod')}"
 
 
-def _generated(workloads: Iterable[ScannedWorkload]) -> Iterator[str]:
+def _generated(workloads: Iterable[ScannedWorkload]) -> Iterator[_Entry]:
     """Yield the findings that are not about what an author wrote, each with the number of pods."""
     total: Counter[str] = Counter()
     idle: Counter[str] = Counter()
@@ -120,10 +143,12 @@ def _generated(workloads: Iterable[ScannedWorkload]) -> Iterator[str]:
     for text, count in total.most_common():
         templates = [counted(idle[text], "template") + " without pods"] if idle[text] else []
         pods = [counted(count - idle[text], "pod")] if count > idle[text] else []
-        yield f"{text}: {' and '.join([*pods, *templates])} in {first_names(sorted(namespaces[text]))}"
+        places = sorted(namespaces[text])
+        where = f"{' and '.join([*pods, *templates])} in {first_names(places)}"
+        yield _Entry(f"{text}: {where}", is_folded=len(places) > MAX_NAMES)
 
 
-def _unevaluated(report: ScanReport) -> Iterator[str]:
+def _unevaluated(report: ScanReport) -> Iterator[_Entry]:
     """Yield the pods that were certainly admitted without evaluation, by how, and by rule."""
     owners: dict[tuple[Admission, str, str], Counter[str]] = {}
     for pod in report.unevaluated_pods:
@@ -140,38 +165,63 @@ def _unevaluated(report: ScanReport) -> Iterator[str]:
             restored = RESTORE_HINT if report.webhook_exists is False else ""
             correct = f"first correct these, whose next pods would be denied by {denied_by}; then " if denied_by else ""
             advice = f"; {restored}{correct}recreate them"
-        yield f"{ADMISSIONS[admission]}: {those} ({rules}){advice}"
+        yield _Entry(f"{ADMISSIONS[admission]}: {those} ({rules}){advice}", is_folded=len(pods) > MAX_NAMES)
 
 
-def _secret_sections(secrets: Sequence[LegacySecret]) -> Iterator[Section]:
+def _secret_sections(report: ScanReport) -> Iterator[tuple[str, Iterable[_Entry]]]:
     """Yield a section for all legacy Secrets with the same outcome and reasons, then those that are not in use."""
+    shows_all = report.filters.show_all_findings
+    secrets = [
+        secret
+        for secret in summary.ordered_secrets(report)
+        if shows_all or (secret.result and secret.result.findings)
+    ]  # fmt: skip
     for outcome in summary.OUTCOMES:
-        alike: dict[str, list[str]] = {}
+        alike: dict[str, list[LegacySecret]] = {}
         for secret in secrets:
             if secret.result and secret.result.outcome is outcome:
                 rules = dict.fromkeys(f"{line.action}: {line.rule}" for line in result_lines(secret.result))
                 reasons = ", ".join(rules) or secret.result.note
-                alike.setdefault(f" ({reasons})" if reasons else "", []).extend(_secret(secret))
-        yield from ((f"legacy Secrets in use: {outcome} if recreated{why}", lines) for why, lines in alike.items())
-    yield "legacy Secrets not in use", [line for secret in secrets if not secret.result for line in _secret(secret)]
+                alike.setdefault(f" ({reasons})" if reasons else "", []).append(secret)
+        for why, those in alike.items():
+            yield f"legacy Secrets in use: {outcome} if recreated{why}", _secrets(those, report)
+    yield "legacy Secrets not in use", _secrets([secret for secret in secrets if not secret.result], report)
 
 
-def _secret(secret: LegacySecret) -> Iterator[str]:
+def _secrets(secrets: Iterable[LegacySecret], report: ScanReport) -> Iterator[_Entry]:
+    """Yield the first Secrets of each state with the same permissions, then the names of the others."""
+    alike: dict[tuple[str, ...], list[LegacySecret]] = {}
+    for secret in secrets:
+        permissions = grants_text(secret.grants, secret.namespace) if secret.account else ""
+        alike.setdefault((permissions, *summary.secret_states(secret, report)), []).append(secret)
+    for those in alike.values():
+        yield from map(_secret, those[:_MAX_ALIKE])
+        if others := those[_MAX_ALIKE:]:
+            names = first_names(f"{secret.name} in {secret.namespace}" for secret in others)
+            more = counted(len(others), "more Secret")
+            yield _Entry(f"and {more} in this state, with these permissions: {names}", is_folded=True)
+
+
+def _secret(secret: LegacySecret) -> _Entry:
     created = f", created {secret.created:%Y-%m-%d}" if secret.created else ""
     invalid = f", marked invalid {secret.invalid_since}" if secret.invalid_since else ""
     advice = f": {summary.SAFE_TO_DELETE}" if secret.removable else _DELETE_COPY if secret.is_copy else ""
     powers = f" ({grants_text(secret.grants)})" if secret.account else ""
     content = f"legacy token {summary.COPY}" if secret.is_copy else f"token of {_account_name(secret)}{powers}"
     name = f"Secret/{plain(secret.name)} in {plain(secret.namespace)}"
-    yield f"{name}: {content}{created}, {summary.last_use_text(secret)}{invalid}{advice}"
-    yield from (f"  {line}" for line in summary.reference_lines(secret))
+    text = f"{name}: {content}{created}, {summary.last_use_text(secret)}{invalid}{advice}"
+    lines = [*summary.reference_lines(secret)]
+    shown, others = lines[:MAX_NAMES], len(lines) - MAX_NAMES
+    if others <= 1:
+        return _Entry(text, lines)
+    return _Entry(text, [*shown, f"and {others} more such lines"], is_folded=True)
 
 
 def _account_name(secret: LegacySecret) -> str:
     return plain(secret.account) or "no ServiceAccount"
 
 
-def _account_findings(report: ScanReport) -> Iterator[str]:
+def _account_findings(report: ScanReport) -> Iterator[_Entry]:
     """Yield the findings of accounts, the most powerful first; those that differ only in names are folded."""
     severities = {(account.namespace, account.name): account.severity for account in report.accounts_with_tokens}
     alike: dict[str, list[str]] = {}
@@ -182,10 +232,11 @@ def _account_findings(report: ScanReport) -> Iterator[str]:
         for line in result_lines(account.result):
             alike.setdefault(_NAMES.sub("", str(line)), []).append(f"{title}: {line}")
     for first, *others in alike.values():
-        yield f"{first}; and {counted(len(others), 'more such finding')}" if others else first
+        more = f"; and {counted(len(others), 'more such finding')}" if others else ""
+        yield _Entry(f"{first}{more}", is_folded=bool(others))
 
 
-def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[str]:
+def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[_Entry]:
     """Yield the accounts and where their tokens are, the most powerful first.
 
     Permissions are alike if they are the same, or the same in each account's own namespace.
@@ -205,4 +256,6 @@ def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[str]:
             *([f"{counted(secrets, 'legacy Secret')}"] if secrets else []),
         ]
         advice = "; set automountServiceAccountToken: false" if pods and alike_accounts[0].grants == () else ""
-        yield f"{grants}: {counted(len(alike_accounts), 'ServiceAccount')} ({names}): {'; '.join(tokens)}{advice}"
+        those = f"{counted(len(alike_accounts), 'ServiceAccount')} ({names})"
+        is_folded = max(len(alike_accounts), len(workloads)) > MAX_NAMES
+        yield _Entry(f"{grants}: {those}: {'; '.join(tokens)}{advice}", is_folded=is_folded)

@@ -12,7 +12,10 @@ from webhook.scan.rbac import Grant, Permission
 from webhook.scan.report import ScannedWorkload
 from webhook.tokens.humanize import humanize_seconds
 
-_MAX_NAMES = 5
+MAX_NAMES = 5
+"""How many names `first_names` shows."""
+LIST_EACH = "--output html and json list each"
+"""Said below entries that are folded."""
 TOKEN_EXPIRATION = "token-expiration"  # noqa: S105 - a rule
 ADMISSIONS = {
     Admission.NOT_EVALUATED: "admitted without evaluation, as tokenguard was not called",
@@ -175,8 +178,8 @@ def accounts_text(workload: ScannedWorkload) -> str:
 def first_names(names: Iterable[str]) -> str:
     """Return the first names, and the number of the others."""
     escaped = [plain(name) for name in names]
-    more = f" and {len(escaped) - _MAX_NAMES} more" if len(escaped) > _MAX_NAMES else ""
-    return ", ".join(escaped[:_MAX_NAMES]) + more
+    more = f" and {len(escaped) - MAX_NAMES} more" if len(escaped) > MAX_NAMES else ""
+    return ", ".join(escaped[:MAX_NAMES]) + more
 
 
 def audience_text(audience: str) -> str:

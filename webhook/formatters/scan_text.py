@@ -14,6 +14,8 @@ from webhook.formatters import scan_summary as summary
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.scan_exemptions import exemption_expiry, exemption_status, exemption_subjects
 from webhook.formatters.scan_findings import (
+    LIST_EACH,
+    MAX_NAMES,
     audience_text,
     changed_workloads,
     first_names,
@@ -196,6 +198,8 @@ def _changes(report: ScanReport) -> Iterator[scan_details.Section]:
             was = "".join(f" (before: {outcome})" for outcome in before)
             lines.append(f"{first_names(map(workload_title, same_change))}: {change}{was}")
             lines += (f"  {line}" for line in differences)
+            if len(same_change) > MAX_NAMES:
+                lines.append(f"  {LIST_EACH}")
     counts = Counter((secret.namespace, secret.change) for secret in report.legacy_secrets)
     for (namespace, change), count in sorted(counts.items()):
         if change is not Change.UNCHANGED:
