@@ -144,6 +144,37 @@ def test_fix_injection_is_no_finding(folder: Path) -> None:
     assert "tokenguard-vault" in done.stdout
 
 
+PATCHED = "patched without a finding: 1 object by inject"
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [((), f"{PATCHED}; -v lists the patches"), (("-v",), PATCHED), (("--fix",), f"{PATCHED}; -v lists the patches"),
+     (("--diff",), PATCHED)],
+    ids=["plain", "-v", "--fix", "--diff"],
+)  # fmt: skip
+def test_injection_is_announced_as_patched_without_a_finding(folder: Path, options: tuple[str, ...], line: str) -> None:
+    (folder / "inject.yaml").write_text(INJECTION)
+    done = check("--policy", "inject.yaml", "-", *options, stdin=SEED_POD, at=folder)
+    assert done.exit_code == 0
+    assert line in done.output.splitlines()
+    assert ("note[inject]: spec has no token" in done.output) == (options == ("-v",))
+    assert "patched[" not in done.output
+
+
+def test_injection_is_a_note_in_every_format(folder: Path) -> None:
+    (folder / "inject.yaml").write_text(INJECTION)
+    arguments = ["--policy", "inject.yaml", "-", "-v", "-o"]
+    document = json.loads(check(*arguments, "json", stdin=SEED_POD, at=folder).stdout)
+    assert document["summary"]["patchedWithoutFinding"] == {"inject": 1}
+    assert [(each["action"], each["counts"]) for each in document["findings"]] == [("patch", False)]
+    assert [(each["outcome"], bool(each["patch"])) for each in document["objects"]] == [("allowed", True)]
+    assert 'failures="0"' in check(*arguments, "junit", stdin=SEED_POD, at=folder).stdout
+    assert "::notice " in check(*arguments, "github", stdin=SEED_POD, at=folder).stdout
+    run = json.loads(check(*arguments, "sarif", stdin=SEED_POD, at=folder).stdout)["runs"][0]
+    assert [each["level"] for each in run["results"]] == ["note"]
+
+
 def test_fix_unreadable_document_is_printed_unchanged(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"{LONG_POD}---\nreplicas: {{{{ .Values.replicas }}}}\n")
     (tmp_path / "values.yaml").write_text("replicas: 3\n")
@@ -457,6 +488,7 @@ def test_fix_leaves_documents_that_cannot_be_edited(tmp_path: Path) -> None:
     assert warning in printed.stderr.splitlines()
     written = check("--fix", "--write", *arguments, at=tmp_path)
     assert (written.exit_code, written.stderr) == (1, f"{warning}\n")
+    assert "can be fixed" not in written.stdout + printed.stderr
     assert (tmp_path / "a.yaml").read_text() == UNEDITABLE
 
 

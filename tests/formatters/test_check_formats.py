@@ -247,6 +247,7 @@ def test_json_has_every_key() -> None:
         "message": "has lifetime 86400s, exceeding the maximum 3600s",
         "help": "capped to 3600s",
         "changes": ["serviceAccountToken.expirationSeconds: 3600"],
+        "counts": True,
     }
     assert [(each["kind"], each["outcome"], len(each["patch"])) for each in document["objects"]] == [
         ("Secret", "denied", 0),
@@ -261,6 +262,7 @@ def test_json_has_every_key() -> None:
         "allowed": 0,
         "underEnforce": None,
         "exempt": 0,
+        "patchedWithoutFinding": {},
         "fixed": 0,
         "rules": {
             "legacy-token-secret": {"denied": 1, "patched": 0, "warned": 0, "allowed": 0},

@@ -52,10 +52,10 @@ def test_text_notes_are_in_their_places_among_findings() -> None:
     heads = [line.strip().partition(":")[0] for line in lines if line[:6].lstrip()[:1].isalpha()]
     assert heads[:5] == [
         "Pod/long in namespace default",
-        "patched[inject]",
+        "note[inject]",
         "patched[token-expiration]",
         "Pod/seed in namespace default",
-        "patched[inject]",
+        "note[inject]",
     ]
 
 

@@ -187,8 +187,8 @@ class _Evaluator:
         if not evaluation.is_evaluated:
             self._add_not_evaluated(evaluation, request, error)
             return
-        for finding, counts in sorted(self._findings(evaluation, request), key=lambda each: each[0].position):
-            (report.findings if counts else report.notes).append(finding)
+        for finding in sorted(self._findings(evaluation, request), key=lambda each: each.position):
+            (report.findings if finding.counts else report.notes).append(finding)
         unknown = list(field_warnings(evaluation, request.object, self._source_of))
         report.warnings += unknown or missing_containers(evaluation, request)  # an unknown field is the likely cause
         report.warnings += unevaluated_templates(evaluation, request.template_pointer, self._policy, self._source_of)
@@ -218,20 +218,17 @@ class _Evaluator:
             outcome = _outcome(evaluate(request, self._enforced, self._cluster, self._now))
         self.enforced[outcome] += 1
 
-    def _findings(
-        self, evaluation: ManifestEvaluation, request: AdmissionRequest
-    ) -> Iterator[tuple[CheckFinding, bool]]:
-        """Yield the findings about an object, each with whether it affects the exit status."""
+    def _findings(self, evaluation: ManifestEvaluation, request: AdmissionRequest) -> Iterator[CheckFinding]:
+        """Yield the findings about an object."""
         manifest, decision = evaluation.manifest, evaluation.decision
         if decision.problem:
-            yield self._unreadable(evaluation), True
+            yield self._unreadable(evaluation)
         for error in decision.policy_errors:
             line = manifest.line_in(_POLICY, error.line)
             excerpt = self._source_of(manifest).line_excerpt(line)
-            policy_error = CheckFinding(
+            yield CheckFinding(
                 evaluation, INVALID_POLICY, Action.REJECT, error.path, error.message, line, excerpt=excerpt
             )
-            yield policy_error, True
         self._report.warnings += (
             InputProblem(
                 evaluation.file_path, f"{warning.path}: {warning.message}", manifest.line_in(_POLICY, warning.line)
@@ -245,9 +242,10 @@ class _Evaluator:
                 shown = replace(
                     shown, advice="; ".join(filter(None, (shown.advice, f"its exemption ended: {exemption}")))
                 )
-            yield shown, _counts(finding)
+            yield shown
         for rule, exemption in decision.exemptions:
-            yield CheckFinding(evaluation, rule, Action.OFF, "", f"exempt: {exemption}", manifest.line), False
+            message = f"exempt: {exemption}"
+            yield CheckFinding(evaluation, rule, Action.OFF, "", message, manifest.line, counts=False)
 
     def _ended_exemptions(self, request: AdmissionRequest, decision: Decision) -> dict[tuple[str, str], Exemption]:
         """Return the exemptions that would apply if they had not ended, by rule and place of the finding."""
@@ -278,8 +276,9 @@ class _Evaluator:
         edits = violation.edits if finding.action is Action.PATCH else ()
         changes = tuple(_change(edit, violation.pointer.removeprefix(template)) for edit in edits)
         return CheckFinding(
-            evaluation, finding.rule, finding.action, finding.path, message, line, advice, changes, excerpt
-        )
+            evaluation, finding.rule, finding.action, finding.path, message, line, advice, changes, excerpt,
+            _counts(finding),
+        )  # fmt: skip
 
     def _source_of(self, manifest: Manifest) -> SourceMap:
         """Return the map of a manifest's document; the last one is cached."""
@@ -318,4 +317,5 @@ def _change(edit: Edit, pointer: str) -> str:
 
 
 def _counts(finding: Finding) -> bool:
+    """Return whether the object is denied for it, or its author can correct it."""
     return finding.action is Action.REJECT or (finding.violation.authored and finding.action in OUTCOMES)

@@ -97,7 +97,8 @@ class CheckFinding:
     """One finding: `path` is the place in the object, `line` counts from one.
 
     `message` says what is wrong, `advice` what is done about it or what the author can do, and `changes` what is
-    patched. `excerpt` is the place in the file, if that is known.
+    patched. `excerpt` is the place in the file, if that is known. `counts`: it affects the object's outcome and the
+    exit status; others are shown on request only.
     """
 
     evaluation: ManifestEvaluation
@@ -109,6 +110,12 @@ class CheckFinding:
     advice: str = ""
     changes: tuple[str, ...] = ()
     excerpt: Excerpt | None = None
+    counts: bool = True
+
+    @property
+    def rank(self) -> int:
+        """0 for the most severe ones; the largest number for those that do not count."""
+        return [*OUTCOMES].index(self.action) if self.counts else len(OUTCOMES)
 
     @property
     def position(self) -> tuple[int, int]:
@@ -173,7 +180,8 @@ class CheckReport:
     documents that kubectl may read differently than their author expects; they don't affect the exit status.
     `missing_secrets` are the Secrets that no file has, each with the objects whose pods use it. `fail_on` is the
     weakest action of a finding that does. `help` is where the policy's `messages` send authors. `fixed` is the number
-    of findings that were repaired before this run, and `fix_hint` how to repair others.
+    of findings that were repaired before this run, `unfixable` of those whose patch cannot be applied to the text, and
+    `fix_hint` how to repair others.
     """
 
     policy: PolicyInUse = field(default_factory=PolicyInUse)
@@ -188,6 +196,7 @@ class CheckReport:
     summary: CheckSummary = field(default_factory=CheckSummary)
     fail_on: Action = Action.WARN
     fixed: int = 0
+    unfixable: int = 0
     help: str = ""
     fix_hint: str = "--diff shows how, --fix --write does it"
 
@@ -199,7 +208,13 @@ class CheckReport:
     @property
     def fixable(self) -> int:
         """The number of findings that a patch repairs."""
-        return sum(finding.action is Action.PATCH for finding in self.findings)
+        return sum(finding.action is Action.PATCH for finding in self.findings) - self.unfixable
+
+    @property
+    def patched_without_finding(self) -> dict[str, int]:
+        """The number of objects that the webhook patches though their author wrote nothing wrong, by rule."""
+        patches = {(note.rule, id(note.evaluation)) for note in self.notes if note.action is Action.PATCH}
+        return dict(sorted(Counter(rule for rule, _ in patches).items()))
 
     def sort(self, paths: Iterable[str]) -> None:
         """Sort what is about documents by file, in the order of `paths`, and by line."""
@@ -215,7 +230,7 @@ class CheckReport:
     def fails(self, finding: CheckFinding) -> bool:
         """Return whether a finding makes the run fail."""
         actions = tuple(OUTCOMES)
-        return finding.action in actions[: actions.index(self.fail_on) + 1]
+        return finding.counts and finding.action in actions[: actions.index(self.fail_on) + 1]
 
     def shown_findings(self, *, verbose: bool) -> list[CheckFinding]:
         """Return the findings, with `verbose` also the notes, in the order of their objects and places."""

@@ -18,7 +18,7 @@ from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
 from webhook.formatters import check_concise, check_github, check_json, check_junit, check_sarif, check_text
 from webhook.formatters.check_lines import problem_line
-from webhook.formatters.check_summary import notices
+from webhook.formatters.check_summary import notices, patched_without_finding
 from webhook.formatters.formatter import LINE_FORMATS, WITH_PROBLEMS, FormatOptions, Formatter, print_report
 from webhook.formatters.progress import Progress
 
@@ -62,7 +62,8 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
               help="Namespace of objects without metadata.namespace.")  # fmt: skip
 @own_namespace_option
 @click.option("-v", "--verbose", is_flag=True,
-              help="Also show findings with the action audit, injections, and exempt and skipped objects.")  # fmt: skip
+              help="Also show findings with the action audit, patches without a finding, and exempt and skipped"
+                   " objects.")  # fmt: skip
 @schema_option(check_json.schema)
 @click.option("-q", "--quiet", is_flag=True,
               help="Print errors and findings only, without warnings and summary.")  # fmt: skip
@@ -140,7 +141,8 @@ def command(
         return _print_diff(report, output, shown)
     if write:
         is_written = _write(report, quiet=quiet)
-        fixable, report = report.fixable, evaluate()
+        fixable, unfixable, report = report.fixable, report.unfixable, evaluate()
+        report.unfixable = unfixable
         report.fixed = fixable - report.fixable
         report.fix_hint = hint if is_written else _CORRECT_FIRST
         print_report(FORMATTERS, output, report, shown)
@@ -150,6 +152,7 @@ def command(
     if isinstance(documents, InputProblem):
         report.fix_hint = _CORRECT_FIRST
     elif documents:
+        report.unfixable = sum(each.findings for each in documents.unfixed)
         for document in documents.pieces:
             click.echo(document.encode(), nl=False)
     print_report(FORMATTERS, output, report, shown, err=fix)
@@ -219,6 +222,7 @@ def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int
     Formats for people get one line about the findings instead of all of them.
     """
     files = list(fixed_files(report))
+    unfixed = _unfixed(report, files)
     if output not in LINE_FORMATS:
         print_report(FORMATTERS, output, report, options, err=True)
     else:
@@ -228,13 +232,13 @@ def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int
         if isinstance(file, FixedFile) and file.changed:
             click.echo("".join(diff_lines(displayed(file.path), file.before, file.after)).encode(), nl=False)
     _print_lines(file for file in files if isinstance(file, InputProblem))
-    unfixed = [each for file in files if isinstance(file, FixedFile) for each in file.unfixed]
-    _print_lines((each.problem for each in unfixed), "warning")
+    _print_lines(unfixed, "warning")
     if output in LINE_FORMATS and not options.quiet:
-        fixable = report.fixable - sum(each.findings for each in unfixed)
-        left = len(report.findings) - fixable
+        left = len(report.findings) - report.fixable
         shown = "; the check without --diff shows them" if report.findings else ""
-        click.echo(f"{counted(fixable, 'finding')} to fix, {left} to correct by hand{shown}", err=True)
+        click.echo(f"{counted(report.fixable, 'finding')} to fix, {left} to correct by hand{shown}", err=True)
+        if patched := patched_without_finding(report):
+            click.echo(patched, err=True)
     failed = any(isinstance(file, InputProblem) for file in files)
     return 2 if failed else report.exit_status
 
@@ -242,14 +246,21 @@ def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int
 def _write(report: CheckReport, *, quiet: bool) -> bool:
     """Write the files that change, and return whether all could be written."""
     written = True
-    for file in fixed_files(report):
+    files = list(fixed_files(report))
+    _print_lines(_unfixed(report, files), "warning")
+    for file in files:
         problem = file if isinstance(file, InputProblem) else write_file(file) if file.changed else None
         if problem is not None:
             written = False
             click.echo(problem_line(problem), err=True)
-        elif isinstance(file, FixedFile):
-            _print_lines((unfixed.problem for unfixed in file.unfixed), "warning")
-            if file.changed and not quiet:
-                changed = counted(file.changed, "document")
-                click.echo(f"{plain(displayed(file.path))}: fixed: {changed} changed", err=True)
+        elif isinstance(file, FixedFile) and file.changed and not quiet:
+            changed = counted(file.changed, "document")
+            click.echo(f"{plain(displayed(file.path))}: fixed: {changed} changed", err=True)
     return written
+
+
+def _unfixed(report: CheckReport, files: Iterable[FixedFile | InputProblem]) -> list[InputProblem]:
+    """Return which documents cannot be changed, and count their findings as such."""
+    unfixed = [each for file in files if isinstance(file, FixedFile) for each in file.unfixed]
+    report.unfixable = sum(each.findings for each in unfixed)
+    return [each.problem for each in unfixed]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from webhook.check.report import OUTCOMES, CheckFinding, CheckReport
+from webhook.check.report import CheckFinding, CheckReport
 from webhook.core.policy.model import Action
 from webhook.core.safe_output import safe_text
 from webhook.formatters.check_lines import finding_word
@@ -23,11 +23,8 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
 
 def _annotations(report: CheckReport, options: FormatOptions) -> Iterator[Annotation]:
     yield from map(problem_annotation, report.problems)
-    strength = [*OUTCOMES]
     findings = report.shown_findings(verbose=options.verbose)
-    yield from map(
-        _finding, sorted(findings, key=lambda each: strength.index(each.action) if each.action in strength else 9)
-    )
+    yield from map(_finding, sorted(findings, key=lambda finding: finding.rank))
     yield from (problem_annotation(warning, "warning") for warning in report.warnings)
 
 
@@ -39,5 +36,8 @@ def _finding(finding: CheckFinding) -> Annotation:
     properties["title"] = f"{finding_word(finding)}: {finding.rule}"
     message = f"{evaluation.title}: {finding.detail}"
     return annotation(
-        _KINDS.get(finding.action, _NOTICE), evaluation.file_path, properties, message.replace("\n", "\\n")
+        _KINDS[finding.action] if finding.counts else _NOTICE,
+        evaluation.file_path,
+        properties,
+        message.replace("\n", "\\n"),
     )

@@ -68,12 +68,13 @@ class FindingPart(_Part, frozen=True):
     name: Name
     rule: Annotated[str, Meta(description="The rule's name, for tokenguard rules RULE.")]
     action: Annotated[
-        Action, Meta(description="reject, patch or warn; with --verbose also audit, and off for an exempt finding.")
+        Action, Meta(description="reject, patch, warn; with --verbose also audit, and off for an exempt finding.")
     ]
     path: Annotated[str, Meta(description="The place in the object; empty for the object itself.")]
     message: Annotated[str, Meta(description="What is wrong there.")]
     help: Annotated[str, Meta(description="What is done about it or, if nothing is, what the author can do.")]
     changes: Annotated[tuple[str, ...], Meta(description="What the patch changes, each in one line of YAML.")]
+    counts: Annotated[bool, Meta(description="Whether it affects the outcome; others appear with --verbose only.")]
 
 
 class OutcomeTotals(_Part, frozen=True):
@@ -100,6 +101,9 @@ class SummaryPart(OutcomeTotals, frozen=True):
         Meta(description="The outcomes under mode enforce; null if the policy enforces everywhere."),
     ]
     exempt: Annotated[int, Meta(description="How many findings would count without the policy's exemptions.")]
+    patched_without_finding: Annotated[
+        dict[str, int], Meta(description="By rule, how many objects the webhook patches though nothing is wrong.")
+    ]
     fixed: Annotated[int, Meta(description="How many findings --fix --write has repaired.")]
     rules: Annotated[dict[str, OutcomeTotals], Meta(description="Numbers of findings by rule.")]
     not_evaluated: Annotated[dict[str, int], Meta(description="Numbers of documents that no rule applies to.")]
@@ -155,6 +159,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
             files=summary.files,
             under_enforce=None if summary.enforced is None else OutcomeTotals.of(summary.enforced),
             exempt=summary.exempt,
+            patched_without_finding=report.patched_without_finding,
             fixed=report.fixed,
             rules={rule: OutcomeTotals.of(counts) for rule, counts in report.by_rule().items()},
             not_evaluated={reason: len(skipped) for reason, skipped in report.by_reason().items()},
@@ -205,6 +210,7 @@ def _finding(finding: CheckFinding) -> FindingPart:
         message=finding.message,
         help=finding.advice,
         changes=finding.changes,
+        counts=finding.counts,
     )
 
 

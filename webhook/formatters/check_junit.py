@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from webhook.check.report import OUTCOMES, CheckFinding, CheckReport
+from webhook.check.report import CheckFinding, CheckReport
 from webhook.core.formatting import counted
 from webhook.formatters.check_lines import finding_line, missing_secret_line
 from webhook.formatters.check_summary import policy_line
@@ -37,7 +37,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
 
 
 def _results(report: CheckReport, findings: list[CheckFinding], notes: list[str]) -> Iterator[Result]:
-    failing = sorted(filter(report.fails, findings), key=lambda finding: [*OUTCOMES].index(finding.action))
+    failing = sorted(filter(report.fails, findings), key=lambda finding: finding.rank)
     others = [*(finding_line(finding) for finding in findings if not report.fails(finding)), *notes]
     if failing:
         more = f" (and {counted(len(failing) - 1, 'more finding')})" if len(failing) > 1 else ""

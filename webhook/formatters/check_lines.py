@@ -50,7 +50,7 @@ def location(finding: CheckFinding) -> str:
 
 def finding_word(finding: CheckFinding) -> str:
     """Return what a finding means for its object: denied, patched, warned or note."""
-    return OUTCOMES.get(finding.action, NOTE)
+    return OUTCOMES[finding.action] if finding.counts else NOTE
 
 
 def styled(word: str, text: str = "", *, colour: bool) -> str:

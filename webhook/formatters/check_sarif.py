@@ -135,7 +135,7 @@ def _result(finding: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
     return {
         "ruleId": finding.rule,
         "ruleIndex": _INDEX[finding.rule],
-        "level": _LEVELS[finding.action],
+        "level": _LEVELS[finding.action if finding.counts else Action.AUDIT],
         "message": {"text": f"{title}: {finding.detail}"},
         "locations": [
             {

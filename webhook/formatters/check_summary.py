@@ -65,6 +65,8 @@ def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
     if summary.exempt:
         listed = "" if options.verbose else "; -v lists it" if summary.exempt == 1 else "; -v lists them"
         yield f"{counted(summary.exempt, 'finding')} exempt{listed}"
+    if patched := patched_without_finding(report):
+        yield patched if options.verbose else f"{patched}; -v lists the patches"
     yield from enforce_lines(report)
     yield from _not_evaluated(report.by_reason(), verbose=options.verbose)
     yield from _missing_secrets(report, verbose=options.verbose)
@@ -72,6 +74,12 @@ def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
         where = "; the errors are above the findings" if report.findings else ""
         yield f"could not be evaluated: {len(report.problems)}{where}"
     yield policy_line(report.policy)
+
+
+def patched_without_finding(report: CheckReport) -> str:
+    """Return which objects the webhook patches without a finding; empty for none."""
+    counts = [f"{counted(count, 'object')} by {rule}" for rule, count in report.patched_without_finding.items()]
+    return f"patched without a finding: {', '.join(counts)}" if counts else ""
 
 
 def _all(counts: Counter[Outcome]) -> str:

@@ -5,10 +5,11 @@ from itertools import groupby
 
 import click
 
-from webhook.check.report import OUTCOMES, CheckFinding, CheckReport, ManifestEvaluation
+from webhook.check.report import CheckFinding, CheckReport, ManifestEvaluation
 from webhook.check.source_map import Excerpt
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
+from webhook.core.policy.model import Action
 from webhook.formatters.check_lines import NOTE, finding_word, location, problem_line, styled
 from webhook.formatters.check_summary import summary_lines
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
@@ -36,7 +37,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
         yield ""
     findings_shown = report.shown_findings(verbose=options.verbose)
     order = {id(finding): number for number, finding in enumerate(findings_shown)}
-    worst = sorted(findings_shown, key=lambda finding: [*OUTCOMES, finding.action].index(finding.action))
+    worst = sorted(findings_shown, key=lambda finding: finding.rank)
     shown = worst[: options.rows or None]
     findings = sorted(shown, key=lambda finding: order[id(finding)])
     for file, in_file in groupby(findings, key=lambda finding: finding.evaluation.file):
@@ -89,7 +90,7 @@ def _finding(finding: CheckFinding, options: FormatOptions) -> Iterator[str]:
         changes.append(f"and {len(finding.changes) - _MAX_CHANGES} more")
     for change in changes:
         yield from _advice("patch", change, gutter, options)
-    if finding.advice and word != Outcome.PATCHED:
+    if finding.advice and finding.action is not Action.PATCH:
         example = f"; example: tokenguard rules {finding.rule}" if finding.rule in _WITH_EXAMPLE else ""
         yield from _advice("help", f"{finding.advice}{example}", gutter, options)
 
