@@ -3,10 +3,30 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from webhook.core.formatting import counted, quote
-from webhook.formatters.scan_findings import first_names
+from webhook.core.formatting import counted, plain, quote
+from webhook.formatters.scan_findings import LIST_EACH, first_names
 from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
 from webhook.scan.report import ScanReport
+
+
+def exemption_lines(usages: Sequence[ExemptionUsage]) -> Iterator[str]:
+    """Yield each exemption of a policy, and how many are only about what was not scanned."""
+    for usage in usages:
+        if not _is_outside(usage):
+            yield (
+                f"{first_names(usage.rules)} for {exemption_subjects(usage)}: {exemption_status(usage, usages)};"
+                f" {exemption_expiry(usage)}; reason: {plain(usage.reason)}"
+            )
+    if outside := sum(map(_is_outside, usages)):
+        cover = "covers" if outside == 1 else "cover"
+        yield f"{counted(outside, 'exemption')} {cover} namespaces that were not scanned; {LIST_EACH}"
+
+
+def _is_outside(usage: ExemptionUsage) -> bool:
+    """Return whether an exemption covers namespaces outside of the scan, and nothing in it."""
+    if usage.status is ExemptionStatus.EXPIRED:
+        return usage.partly_scanned and not (usage.matches or usage.unread)
+    return usage.status is ExemptionStatus.NOT_SCANNED
 
 
 def exemption_subjects(usage: ExemptionUsage) -> str:

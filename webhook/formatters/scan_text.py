@@ -12,7 +12,7 @@ from webhook.core.policy.model import Action
 from webhook.formatters import scan_details
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
-from webhook.formatters.scan_exemptions import exemption_expiry, exemption_status, exemption_subjects
+from webhook.formatters.scan_exemptions import exemption_lines
 from webhook.formatters.scan_findings import (
     LIST_EACH,
     MAX_NAMES,
@@ -91,13 +91,7 @@ def _unread(report: ScanReport, options: FormatOptions) -> Iterator[str]:
 def _exemptions(report: ScanReport, options: FormatOptions) -> Iterator[str]:
     simulated = report.simulated_exemptions or ()
     for title, usages in (("exemptions", report.exemptions), ("simulated exemptions", simulated)):
-        lines = [
-            f"{first_names(usage.rules)} for {exemption_subjects(usage)}:"
-            f" {exemption_status(usage, usages)}; {exemption_expiry(usage)};"
-            f" reason: {plain(usage.reason)}"
-            for usage in usages
-        ]
-        yield from _section(title, lines, options)
+        yield from _section(title, exemption_lines(usages), options)
 
 
 def _summary(report: ScanReport, options: FormatOptions) -> Iterator[str]:
