@@ -150,6 +150,23 @@ def test_scan_summary_is_the_start_of_the_report(kubeconfig) -> None:
     assert "warn: kubelet-hostpath" not in summary.stdout
 
 
+def test_scan_warns_about_a_folder_without_checklists(kubeconfig, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some plans" / "shop").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "some plans" / "shop" / "README.md").touch()
+    warnings = [
+        run("--kubeconfig", kubeconfig, "-o", "html", "--checklists", given).stderr.partition("; ")[0]
+        for given in ("absent", "empty", "some%20plans", "https://git.example.com/plans")
+    ]
+    assert warnings == [
+        "warning: --checklists absent: no such folder in the working directory",
+        "warning: --checklists empty: has no checklist",
+        "",
+        "",
+    ]
+
+
 def test_scan_shows_the_source_of_api_audiences(kubeconfig) -> None:
     assert "audiences  the API server's, assumed (see --api-audience): " in run("--kubeconfig", kubeconfig).stdout
     given = run("--kubeconfig", kubeconfig, "--api-audience", "a", "--api-audience", "b", "--output", "json")

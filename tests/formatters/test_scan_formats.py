@@ -353,7 +353,15 @@ def test_summary_counts_tokenless_and_exempt_objects() -> None:
     assert "\n  pods that would be denied (1 > 0) have no tokens if recreated\n" in report
     assert "\nsimulated  1: 1 in use; exempt: 1 workload and 1 legacy Secret\n" in report
     assert "pods that would be denied" not in text(small.scan(exempt))
-    assert "; exempt: " not in text(small.scan(exempt, filters=ScanFilters(rules=("legacy-token-reference",))))
+    filtered = small.scan("", exempt, filters=ScanFilters(rules=("token-audience",)))
+    assert "; exempt: 1 workload and 1 legacy Secret\n" in text(filtered)
+    counts = json.loads("".join(scan_json.format_report(filtered)))["summary"]
+    assert (counts["exempt"], counts["simulatedExempt"]) == (
+        {"workloads": 0, "secrets": 0},
+        {"workloads": 1, "secrets": 1},
+    )
+    small.snapshot.secrets_read = False
+    assert small.scan(exempt).summary.exempt.secrets is None
 
 
 def test_text_entries_say_why_they_are_under_their_heading() -> None:

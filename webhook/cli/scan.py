@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 import click
 
@@ -11,11 +12,12 @@ from webhook.cli import scan_reports
 from webhook.cli.cluster_scan import ScanRequest, scan_cluster, scan_policy_options
 from webhook.cli.common import NAMESPACE_GLOB, Choice, Parsed, cluster_options, connected, output_option, schema_option
 from webhook.cli.policy_source import mode_option
-from webhook.core.formatting import quote
+from webhook.core.formatting import plain, quote
 from webhook.core.policy.model import Action
 from webhook.core.rules import BY_NAME
 from webhook.formatters import scan_json, scan_policyreport, scan_text
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, Formatter, print_report
+from webhook.formatters.migrate import CHECKLIST
 from webhook.scan.options import UNUSED_DAYS, ScanFilters
 from webhook.scan.report import ScanReport
 
@@ -39,6 +41,17 @@ def _link(value: str) -> str:
     if re.match(r"(?!https?:)[^/?#]*:", value, re.IGNORECASE):
         raise ValueError(f"{quote(value)} is neither a path nor a URL that begins with https:// or http://")
     return value
+
+
+def _warn_without_checklists(checklists: str) -> None:
+    """Warn if a folder has no checklist. A page in another folder may find them, so it is no error."""
+    if re.match(r"https?:|//", checklists, re.IGNORECASE):
+        return
+    folder = Path(unquote(checklists))
+    if not any(folder.glob(f"*/{CHECKLIST}")):
+        found = "has no checklist" if folder.is_dir() else "no such folder in the working directory"
+        hint = "the links of the page are broken unless it is moved beside one: see 'tokenguard migrate'"
+        click.echo(f"warning: --checklists {plain(checklists)}: {found}; {hint}", err=True)
 
 
 @click.command("scan")
@@ -111,6 +124,8 @@ def command(
         raise click.UsageError("--summary requires --output text")
     if checklists and output != "html":
         raise click.UsageError("--checklists requires --output html")
+    if checklists:
+        _warn_without_checklists(checklists)
     reports.check(output, filters, simulates=simulate is not None)
     request = ScanRequest(
         policy=policy,

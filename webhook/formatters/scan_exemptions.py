@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from webhook.core.formatting import counted, plain, quote
 from webhook.formatters.scan_findings import LIST_EACH, first_names
+from webhook.scan.counts import ExemptCounts
 from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
 from webhook.scan.report import ScanReport
 
@@ -68,23 +69,22 @@ def _until(usage: ExemptionUsage) -> str:
 
 def exemption_fields(report: ScanReport) -> Iterator[tuple[str, str]]:
     """Yield the numbers of exemptions by status, and what they exempt, as fields of the summary."""
-    for name, usages in (("exemptions", report.exemptions), ("simulated", report.simulated_exemptions or ())):
+    summary = report.summary
+    policies = (
+        ("exemptions", report.exemptions, summary.exempt),
+        ("simulated", report.simulated_exemptions, summary.simulated_exempt),
+    )
+    for name, usages, exempt in policies:
         if usages:
             statuses = Counter(usage.status for usage in usages)
             words = [f"{statuses[status]} {status}" for status in ExemptionStatus if statuses[status]]
             if soon := sum(usage.expires_soon for usage in usages):
                 words.append(f"{soon} expiring soon")
-            exempt = _exempt_objects(report, simulated=usages is not report.exemptions)
-            yield name, f"{len(usages)}: {', '.join(words)}{exempt}"
+            yield name, f"{len(usages)}: {', '.join(words)}{_exempt_objects(exempt)}"
 
 
-def _exempt_objects(report: ScanReport, *, simulated: bool) -> str:
-    """Return how many workloads and legacy Secrets are exempt from a rule; empty: none, or only some are shown."""
-    workloads = sum(
-        any(group.result(simulated=simulated).exemptions for group in workload.groups) for workload in report.workloads
-    )
-    results = (secret.simulated if simulated else secret.result for secret in report.legacy_secrets)
-    secrets = sum(bool(result and result.exemptions) for result in results)
-    counts = ((workloads, "workload"), (secrets, "legacy Secret"))
+def _exempt_objects(exempt: ExemptCounts | None) -> str:
+    """Return how many workloads and legacy Secrets are exempt from a rule; empty: none."""
+    counts = ((exempt.workloads, "workload"), (exempt.secrets or 0, "legacy Secret")) if exempt else ()
     listed = " and ".join(counted(count, title) for count, title in counts if count)
-    return f"; exempt: {listed}" if listed and report.filters.show_all_findings else ""
+    return f"; exempt: {listed}" if listed else ""

@@ -6,7 +6,7 @@ from itertools import chain
 
 from webhook.core.decision import Outcome
 from webhook.core.policy.model import Action
-from webhook.scan.counts import OutcomeCounts, RuleCount, ScanSummary
+from webhook.scan.counts import ExemptCounts, OutcomeCounts, RuleCount, ScanSummary
 from webhook.scan.exemption_usage import CountedResult
 from webhook.scan.rbac import Grant
 from webhook.scan.report import (
@@ -73,7 +73,21 @@ def summarize(
         simulated_pods=_counts(pods) if simulates else None,
         simulated_workloads=_counts(outcomes) if simulates else None,
         simulated_secrets=_counts(simulated) if simulates and secrets is not None else None,
+        exempt=_exempt(workloads, secrets, simulated=False),
+        simulated_exempt=_exempt(workloads, secrets, simulated=True) if simulates else None,
     )
+
+
+def _exempt(
+    workloads: Iterable[ScannedWorkload], secrets: Iterable[LegacySecret] | None, *, simulated: bool
+) -> ExemptCounts:
+    """Return how many objects an exemption of the policy, or of the simulated one, covers."""
+    exempt_workloads = sum(
+        any(group.result(simulated=simulated).exemptions for group in workload.groups) for workload in workloads
+    )
+    results = (secret.simulated if simulated else secret.result for secret in secrets or ())
+    exempt_secrets = sum(bool(result and result.exemptions) for result in results)
+    return ExemptCounts(exempt_workloads, None if secrets is None else exempt_secrets)
 
 
 def _counts(outcomes: Iterable[tuple[Outcome, int]]) -> OutcomeCounts:

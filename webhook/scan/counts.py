@@ -32,6 +32,13 @@ class RuleCount(Struct, frozen=True, gc=False, rename="camel"):
     simulated: Annotated[int | None, Meta(description="Under the simulated policy.")] = None
 
 
+class ExemptCounts(Struct, frozen=True, gc=False, rename="camel"):
+    """Numbers of objects that are exempt from a rule which they violate."""
+
+    workloads: Annotated[int, Meta(description="Workloads with an exempt pod or template.")]
+    secrets: Annotated[int | None, Meta(description="Legacy Secrets in use; null if Secrets could not be read.")]
+
+
 class ScanSummary(Struct, frozen=True, gc=False, rename="camel"):
     """Numbers of the scanned objects."""
 
@@ -45,3 +52,7 @@ class ScanSummary(Struct, frozen=True, gc=False, rename="camel"):
     simulated_pods: Annotated[OutcomeCounts | None, Meta(description="Pods under the simulated policy.")]
     simulated_workloads: Annotated[OutcomeCounts | None, Meta(description="Workloads under the simulated policy.")]
     simulated_secrets: Annotated[OutcomeCounts | None, Meta(description="The same under the simulated policy.")]
+    exempt: Annotated[ExemptCounts, Meta(description="What is exempt from a rule.")]
+    simulated_exempt: Annotated[
+        ExemptCounts | None, Meta(description="What is exempt from a rule under the simulated policy.")
+    ]
