@@ -16,6 +16,13 @@ def test_unreadable_field_has_path_line_and_snippet() -> None:
     assert "       |           ^^^^^^^^^^^^^^^^^^^^^^^^^^" in lines
 
 
+def test_wrong_label_has_its_key_and_line() -> None:
+    labels = "metadata:\n  name: a\n  labels:\n    app: web\n    app.kubernetes.io/version: 1.0\n"
+    [finding] = checked(f"apiVersion: v1\nkind: Pod\n{labels}").findings
+    assert (finding.path, finding.line) == ("metadata.labels[app.kubernetes.io/version]", 7)
+    assert finding.message == "must be a string, not a number; put it in quotes"
+
+
 def test_unreadable_object_in_a_list_has_its_own_line() -> None:
     text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  spec:\n    volumes: 3\n"
     [finding] = checked(text).findings

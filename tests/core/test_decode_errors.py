@@ -5,6 +5,7 @@ import pytest
 
 from webhook.core.admission_request import manifest_request
 from webhook.core.decode_errors import explain_decode_error
+from webhook.core.json_patch import json_path
 from webhook.core.kinds import KINDS
 
 ERRORS = {
@@ -26,7 +27,34 @@ ERRORS = {
 
 @pytest.mark.parametrize(("text", "pointer", "message"), ERRORS.values(), ids=ERRORS)
 def test_explain_decode_error_names_field_and_types(text: str, pointer: str, message: str) -> None:
-    assert explain_decode_error(msgspec.ValidationError(text)) == (pointer, message)
+    assert explain_decode_error(msgspec.ValidationError(text), b"{}") == (pointer, message)
+
+
+PLACES = {
+    "a label": ('{"metadata": {"labels": {"a": "x", "b": null, "c/d": 1.0}}}', "metadata.labels[c/d] must be a string"),
+    "an annotation": ('{"metadata": {"annotations": {"a": true}}}', "metadata.annotations.a must be a string"),
+    "a variable": (
+        '{"spec": {"automountServiceAccountToken": "${MOUNT:-true}"}}',
+        "spec.automountServiceAccountToken is the placeholder ${MOUNT}; substitute it first: envsubst",
+    ),
+    "a variable without braces": ('{"spec": {"volumes": "$VOLUMES"}}', "spec.volumes is the placeholder ${VOLUMES};"),
+    "a variable in a list": (
+        '{"spec": {"volumes": [{}, {"secret": {"defaultMode": "0${MODE}"}}]}}',
+        "spec.volumes[1].secret.defaultMode is the placeholder ${MODE};",
+    ),
+    "a template": (
+        '{"spec": {"volumes": "{{ .volumes }}"}}',
+        "spec.volumes is an unrendered template; render it first",
+    ),
+    "no variable": ('{"spec": {"volumes": "$1 $(A)"}}', "spec.volumes must be a list, not a string"),
+}
+
+
+@pytest.mark.parametrize(("body", "problem"), PLACES.values(), ids=PLACES)
+def test_problem_names_the_key_or_the_placeholder(body: str, problem: str) -> None:
+    request = manifest_request(("", "Pod"), body.encode(), namespace="shop")
+    assert request.problem.startswith(f"the object can't be read: {problem}")
+    assert json_path(request.problem_field) == problem.split(maxsplit=1)[0]
 
 
 @pytest.mark.parametrize("value", ["7", "true", "1.5", '"x"', "[7]", '{"a": 7}'])

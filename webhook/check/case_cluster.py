@@ -35,7 +35,7 @@ def state_mistakes(manifest: Manifest, *, in_file: bool) -> Iterator[tuple[Path,
     try:
         obj = msgspec.json.decode(manifest.raw, type=model)
     except msgspec.DecodeError as error:
-        pointer, message = explain_decode_error(error)
+        pointer, message = explain_decode_error(error, manifest.raw)
         yield (), f"{json_path(pointer) or 'it'} {message}"
         return
     misspelt = list(misspelt_fields(msgspec.json.decode(manifest.raw), obj))

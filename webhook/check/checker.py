@@ -31,6 +31,7 @@ from webhook.check.source_map import SourceMap
 from webhook.check.tool_files import remove_tool_files
 from webhook.check.unknown_fields import field_warnings
 from webhook.check.unknown_kinds import kind_error, kind_warning, version_error, version_warning
+from webhook.check.unsubstituted import namespace_placeholders, without_placeholder
 from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
@@ -40,7 +41,8 @@ from webhook.core.documents.yaml_writer import write_flow
 from webhook.core.evaluate import evaluate
 from webhook.core.json_patch import Edit, Put, Remove, json_path
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
-from webhook.core.manifests import NO_OBJECT, RENDERING, Manifest, cluster_of, read_manifests
+from webhook.core.manifests import NO_OBJECT, Manifest, cluster_of, read_manifests
+from webhook.core.placeholders import rendering_advice
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, Policy
@@ -89,6 +91,7 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
             evaluator.evaluate(file, manifest, manifest.namespace or namespace)
     report.summary.files = len({evaluation.file_path for evaluation in report.evaluations if evaluation.is_evaluated})
     report.missing_secrets |= missing.users
+    report.warnings += namespace_placeholders(report.evaluations)
     report.sort([source.path for source in sources])
     report.summary.enforced = None if evaluator.every_object_enforced else evaluator.enforced
     return report
@@ -148,10 +151,11 @@ def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
 
 def _without_manifests(report: CheckReport) -> Iterator[InputProblem]:
     """Yield a problem for each given path: a run that evaluates nothing must not look clean."""
-    templates = {document.problem.path for document in report.not_evaluated if document.reason == TEMPLATES}
+    templates = [document.problem for document in report.not_evaluated if document.reason == TEMPLATES]
     for root in dict.fromkeys(file.source.root for file in report.files):
         paths = {file.source.path for file in report.files if file.source.root == root}
-        hint = f", only unrendered templates; render them first: {RENDERING}" if templates & paths else ""
+        rendering = rendering_advice(problem.message for problem in templates if problem.path in paths)
+        hint = f", only unrendered templates; render them first: {rendering}" if rendering else ""
         yield InputProblem(root, f"contains no Kubernetes manifest{hint}")
 
 
@@ -178,6 +182,7 @@ class _Evaluator:
         kind = ("", "") if error else manifest.group_kind
         request = manifest_request(kind, manifest.raw, namespace=namespace, workloads=workloads)
         subject, decision = request.subject, evaluate(request, self._policy, self._cluster, self._now)
+        decision = without_placeholder(decision, manifest)
         shown = "" if subject in CLUSTER_SCOPED else namespace
         evaluation = ManifestEvaluation(file.source.path, manifest, shown, subject, decision, _outcome(decision))
         report = self._report
@@ -185,7 +190,7 @@ class _Evaluator:
         if warning := version_warning(manifest):
             report.warnings.append(evaluation.problem(warning))
         if not evaluation.is_evaluated:
-            self._add_not_evaluated(evaluation, request, error)
+            self._add_not_evaluated(file, evaluation, request, error)
             return
         for finding in sorted(self._findings(evaluation, request), key=lambda each: each.position):
             (report.findings if finding.counts else report.notes).append(finding)
@@ -197,11 +202,24 @@ class _Evaluator:
         report.summary.exempt += sum(_counts(finding) for finding, _ in evaluation.decision.exempted)
         self._count_enforced(request, evaluation)
 
-    def _add_not_evaluated(self, evaluation: ManifestEvaluation, request: AdmissionRequest, error: str) -> None:
-        """Add an object that no rule was applied to: as a problem if its version or kind is misspelt."""
+    def _add_not_evaluated(
+        self, file: ParsedFile, evaluation: ManifestEvaluation, request: AdmissionRequest, error: str
+    ) -> None:
+        """Add an object that no rule was applied to: as a problem if its version or kind is misspelt.
+
+        One with a placeholder is treated like an unrendered template.
+        """
         manifest, is_other_kind, report = evaluation.manifest, evaluation.subject is None, self._report
         if error := error or (kind_error(manifest) if is_other_kind else ""):
             report.problems.append(evaluation.problem(error))
+            return
+        if pointer := evaluation.decision.problem_field:
+            message = f"{evaluation.title}: {evaluation.decision.note}"
+            problem = evaluation.problem_at(pointer, message, self._source_of(manifest))
+            if file.source.named:
+                report.problems.append(problem)
+            else:
+                report.not_evaluated.append(NotEvaluated(TEMPLATES, problem, manifest.kind, evaluation.title))
             return
         report.not_evaluated.append(_not_evaluated(evaluation))
         if is_other_kind and (warning := kind_warning(manifest)):

@@ -240,7 +240,7 @@ def _read_object(kind: Kind, raw: Json, old_raw: Json | None = None) -> _Objects
     try:
         return *kind.read(raw, old_raw), "", ""
     except _DECODE_ERRORS as error:
-        field, message = explain_decode_error(error)
+        field, message = explain_decode_error(error, raw)
         return None, None, problem_text(field, message), field
 
 

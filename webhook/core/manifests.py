@@ -13,13 +13,12 @@ import msgspec
 
 from webhook.core.cluster_state import ClusterState
 from webhook.core.documents.document import DocumentError
-from webhook.core.documents.stream import Document, decode_text, documents, split
+from webhook.core.documents.stream import Document, Piece, decode_text, documents, split
 from webhook.core.k8s_types import Namespace, Object
+from webhook.core.placeholders import RENDERING, placeholder_advice
 from webhook.core.selectors import Labels, labels
 from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_TYPE, Secret, ServiceAccount
 
-RENDERING = "helm template CHART | tokenguard check -"
-"""How to check a template: by what it renders to."""
 NO_OBJECT = "is not a Kubernetes object"
 """How the message about a document that is none begins."""
 _BUILTIN_PLUGIN = "builtin"
@@ -156,7 +155,7 @@ def read_manifests(data: bytes) -> Reading:
                 )
                 in_piece += objects
         except DocumentError as error:
-            in_piece.append(_unreadable(piece.text, error, number))
+            in_piece.append(_unreadable(piece, error, number))
             number += 1
         results += in_piece
         if in_piece:
@@ -171,11 +170,16 @@ def _are_foreign(objects: Iterable[Manifest | Problem]) -> bool:
     return all(isinstance(obj, Problem) and obj.foreign for obj in objects)
 
 
-def _unreadable(text: str, error: DocumentError, number: int) -> Problem:
+def _unreadable(piece: Piece, error: DocumentError, number: int) -> Problem:
     """Return the problem of a document that cannot be read, foreign unless its text looks like an object's."""
+    text = piece.text
     if _TEMPLATE.search(text):
         message = f"is an unrendered template; render it first: {RENDERING}"
         return Problem(error.line, message, number, foreign=True, template=True)
+    lines = text.splitlines()[error.line - piece.first_line :]
+    if advice := placeholder_advice(lines[0]) if lines else "":
+        message = f"is not YAML because of {advice}"
+        return Problem(error.line, message, number, foreign=True, template=True, column=error.column)
     keys = _FLOW_KEYS if text.lstrip("- \t\r\n").startswith("{") else _BLOCK_KEYS
     foreign = not all(key.search(text) for key in keys)
     return Problem(error.line, error.message, number, foreign, column=error.column)

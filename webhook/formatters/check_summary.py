@@ -17,7 +17,7 @@ from webhook.check.report import (
 )
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
-from webhook.core.manifests import RENDERING
+from webhook.core.placeholders import rendering_advice
 from webhook.core.policy.model import Mode
 from webhook.formatters.check_lines import problem_line, styled
 from webhook.formatters.formatter import FormatOptions
@@ -161,7 +161,8 @@ def _details(reason: str, documents: list[NotEvaluated]) -> str:
     if reason == KUSTOMIZE_PATCHES:
         return "; check the result: kustomize build FOLDER | tokenguard check -"
     if reason == TEMPLATES:
+        hint = rendering_advice(each.problem.message for each in documents)
         files = list(dict.fromkeys(plain(each.problem.file) for each in documents))
         more = f" and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else ""
-        return f" ({', '.join(files[:_MAX_FILES])}{more}); render them first: {RENDERING}"
+        return f" ({', '.join(files[:_MAX_FILES])}{more}); render them first: {hint}"
     return ""

@@ -1,0 +1,24 @@
+"""Placeholders in manifests that a tool replaces before kubectl reads them: those of Helm, Jinja, Flux and envsubst."""
+
+import re
+from collections.abc import Iterable
+
+RENDERING = "helm template CHART | tokenguard check -"
+"""How to check a template: by what it renders to."""
+SUBSTITUTION = "envsubst < FILE | tokenguard check -"
+"""How to check a manifest with variables: with their values."""
+_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)|^\s*\$([A-Za-z_]\w*)\s*$")
+_EXPRESSION = re.compile(r"\{\{")
+
+
+def placeholder_advice(text: str) -> str:
+    """Return which placeholder a text contains and what to do, without the rest of the text; empty if it has none."""
+    if variable := _VARIABLE.search(text):
+        return f"the placeholder ${{{variable[1] or variable[2]}}}; substitute it first: {SUBSTITUTION}"
+    return f"an unrendered template; render it first: {RENDERING}" if _EXPRESSION.search(text) else ""
+
+
+def rendering_advice(messages: Iterable[str]) -> str:
+    """Return how to render the templates that these messages are about."""
+    texts = list(messages)
+    return " or ".join(hint for hint in (RENDERING, SUBSTITUTION) if any(hint in text for text in texts))
