@@ -130,6 +130,23 @@ def test_edit_without_a_line_end_at_the_end() -> None:
     assert edit_text("a:", [{"op": "replace", "path": "/a", "value": 1}]) == "a: 1"
 
 
+MODES = "volumes:\n- name: t\n  secret:\n    defaultMode: 0400\n"
+
+
+@pytest.mark.parametrize(("text", "mode"), [(MODES, "0400"), (MODES.replace("0400", "256"), "256")])
+def test_edit_writes_file_modes_as_the_document_does(text: str, mode: str) -> None:
+    projected = {"defaultMode": 256, "sources": []}
+    added: list[Operation] = [
+        {"op": "add", "path": "/volumes/0/projected", "value": projected},
+        {"op": "add", "path": "/other", "value": projected},
+    ]
+    edited = edit_text(text, added)
+    assert edited is not None
+    assert re.findall(r"defaultMode: (\d+)", edited) == [mode] * 3
+    flow = edit_text(f"a: {{mode: {mode}}}\n", [{"op": "add", "path": "/a/b", "value": projected}])
+    assert flow == f"a: {{mode: {mode}, b: {{defaultMode: {mode}, sources: []}}}}\n"
+
+
 def test_edit_removes_all_items() -> None:
     removed: list[Operation] = [{"op": "remove", "path": f"/a/{index}"} for index in (1, 0)]
     assert edit_text("a:\n- b\n- c\nd: 1\n", removed) == "a: []\nd: 1\n"
@@ -166,17 +183,21 @@ STYLES = {
     "indented": lambda obj: write_block(obj, indents_lists=True),
     "flow": write_flow,
     "JSON": lambda obj: json.dumps(obj, indent=2),
+    "JSON with tabs": lambda obj: json.dumps(obj, indent="\t"),
+    "JSON in a line": json.dumps,
+    "compact JSON": lambda obj: json.dumps(obj, separators=(",", ":")),
 }
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize(("obj", "operations"), patched_cases())
 def test_edit_of_every_golden_patch_gives_the_patched_values(obj: Any, operations: list[Operation], style: str) -> None:
-    text = STYLES[style](obj)
-    edited = edit_text(text, operations, is_json=style == "JSON")
+    text, is_json, patched = STYLES[style](obj), "JSON" in style, jsonpatch.apply_patch(obj, operations)
+    edited = edit_text(text, operations, is_json=is_json)
     assert edited is not None
-    after = json.loads(edited) if style == "JSON" else read(edited)
-    assert after == jsonpatch.apply_patch(obj, operations)
+    assert (json.loads(edited) if is_json else read(edited)) == patched
+    if is_json:
+        assert edited == STYLES[style](patched)
     additions = [operation for operation in operations if operation["op"] == "add"]
     if style in ("block", "indented") and len(additions) == len(operations) and not re.search(r"null|\[\]", text):
         assert [line for line in changed_lines(text, edited) if line.startswith("-")] == []

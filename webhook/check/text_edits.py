@@ -3,17 +3,20 @@
 The result is a proposal: the caller reads it again, and uses it only if it means what the patch asks for.
 """
 
-import json
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import yaml
 
+from webhook.check.json_style import JsonStyle
 from webhook.check.source_map import find
 from webhook.check.yaml_aliases import Layout, Span, compose_layout
-from webhook.core.documents.yaml_writer import write_block, write_flow
+from webhook.core.documents.yaml_writer import with_file_modes, write_block, write_flow
 from webhook.core.json_patch import Operation, unescape
+
+_OCTAL_MODE = re.compile(r"\b(?:mode|defaultMode)[\"']?\s*:\s*0[0-7]")
 
 
 class _TextEdit(NamedTuple):
@@ -48,7 +51,7 @@ class _Editor:
         self._text = text
         self._layout = layout
         self._root = layout.root
-        self._is_json = is_json
+        self._json = JsonStyle(text, layout.root) if is_json else None
         self._newline = "\r\n" if "\r\n" in text else "\n"
         self._edits: list[_TextEdit] = []
         self._appended: set[int] = set()
@@ -95,11 +98,10 @@ class _Editor:
         start, end = self._span(parent, index)
         is_scalar = not isinstance(value, dict | list)
         is_word = isinstance(node, yaml.ScalarNode) and node.style not in ("|", ">")
-        if (is_word or self._layout.alias(parent, index)) and (is_scalar or parent.flow_style):
+        if parent.flow_style or (is_scalar and (is_word or self._layout.alias(parent, index))):
+            indent = self._text[self._line_start(key.start_mark.index) : key.start_mark.index]
             space = "" if end > start else " "
-            self._edits.append(_TextEdit(start, end, space + self._flow(value)))
-        elif parent.flow_style:
-            self._edits.append(_TextEdit(start, end, self._flow(value)))
+            self._edits.append(_TextEdit(start, end, space + self._flow(value, None if indent.strip() else indent)))
         else:
             column = key.start_mark.column
             member = self._block({getattr(key, "value", ""): value}, column)
@@ -117,7 +119,7 @@ class _Editor:
 
     def _insert(self, parent: yaml.MappingNode, name: str, value: Any, depth: int) -> None:
         if parent.flow_style:
-            self._insert_flow(parent, f"{self._flow(name)}: {self._flow(value)}")
+            self._insert_flow(parent, value, name)
         else:
             column = parent.value[0][0].start_mark.column
             self._insert_lines(parent, self._block({name: value}, column), depth)
@@ -125,24 +127,35 @@ class _Editor:
     def _append(self, parent: yaml.SequenceNode, value: Any, depth: int) -> None:
         self._appended.add(id(parent))
         if parent.flow_style:
-            self._insert_flow(parent, self._flow(value))
+            self._insert_flow(parent, value)
         else:
             first = self._span(parent, 0).start  # the list's own begins with its anchor
             dash = self._text.rfind("-", parent.start_mark.index, first)
             self._insert_lines(parent, self._block([value], dash - self._line_start(dash)), depth)
 
-    def _insert_flow(self, parent: yaml.CollectionNode, item: str) -> None:
+    def _insert_flow(self, parent: yaml.CollectionNode, value: Any, name: str | None = None) -> None:
         """Insert an item at the end of a flow collection, on a line of its own if the last one is."""
-        if not parent.value:
-            at = parent.end_mark.index - 1
-            self._edits.append(_TextEdit(at, at, item))
+        indent = self._items_indent(parent)
+        colon, comma = (self._json.colon, self._json.comma) if self._json else (": ", ", ")
+        item = self._flow(value, indent) if name is None else f"{self._flow(name)}{colon}{self._flow(value, indent)}"
+        if parent.value:
+            at = self._end_of(parent, len(parent.value) - 1)
+            separator = comma if indent is None else f",{self._newline}{indent}"
+            self._edits.append(_TextEdit(at, at, separator + item))
             return
-        last = len(parent.value) - 1
-        start, at = self._start_of(parent, last), self._end_of(parent, last)
+        at = parent.end_mark.index - 1
+        if indent is not None and self._json:
+            item = f"{self._newline}{indent}{item}{self._newline}{indent.removesuffix(self._json.indent)}"
+        self._edits.append(_TextEdit(at, at, item))
+
+    def _items_indent(self, parent: yaml.CollectionNode) -> str | None:
+        """Return the indentation of the items of a flow collection; None if they are in one line."""
+        if not parent.value:
+            return self._json.items_indent(parent.start_mark.index) if self._json else None
+        start = self._start_of(parent, len(parent.value) - 1)
         line = self._line_start(start)
         before = self._text[line:start]
-        separator = f",{self._newline}{before}" if not before.strip() and line > parent.start_mark.index else ", "
-        self._edits.append(_TextEdit(at, at, separator + item))
+        return before if not before.strip() and line > parent.start_mark.index else None
 
     def _insert_lines(self, parent: yaml.Node, lines: str, depth: int) -> None:
         """Insert lines below the last line of a block collection."""
@@ -238,13 +251,22 @@ class _Editor:
     def _is_first_on_line(self, at: int) -> bool:
         return not self._text[self._line_start(at) : at].strip()
 
-    def _flow(self, value: Any) -> str:
-        return json.dumps(value, ensure_ascii=False) if self._is_json else write_flow(value)
+    def _flow(self, value: Any, indent: str | None = None) -> str:
+        """Return a value in flow style; JSON is indented like its line, if that begins with it."""
+        return self._json.write(value, indent) if self._json else write_flow(self._with_modes(value))
 
     def _block(self, value: Any, column: int) -> str:
         """Return a collection as lines that start in a column, with lists indented as they are in the document."""
-        text = write_block(value, indents_lists=self._indents_lists)
+        text = write_block(self._with_modes(value), indents_lists=self._indents_lists)
         return "".join(f"{' ' * column}{line}{self._newline}" for line in text.splitlines())
+
+    def _with_modes(self, value: Any) -> Any:
+        """Return a value whose file modes are written as the document writes them: in octal or not."""
+        return with_file_modes(value) if self._has_octal_modes else value
+
+    @cached_property
+    def _has_octal_modes(self) -> bool:
+        return _OCTAL_MODE.search(self._text) is not None
 
     @cached_property
     def _indents_lists(self) -> bool:

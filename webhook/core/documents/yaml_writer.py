@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 else:  # with libyaml, where it is there: many times faster
     _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
+_MODES = frozenset({"defaultMode", "mode"})
+
 
 class _KubernetesDumper(_Dumper):
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the base's signature
@@ -28,16 +30,28 @@ def _reads_as_text(value: str) -> bool:
     return isinstance(plain(value), str)
 
 
-class FileMode(int):
+class _FileMode(int):
     """The mode of a file, which is written in octal: `0440`. kubectl and kustomize read it as YAML 1.1 does."""
 
 
-def _file_mode(dumper: _Dumper, value: FileMode) -> yaml.ScalarNode:
+def _file_mode(dumper: _Dumper, value: _FileMode) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:int", f"0{value:03o}")
 
 
 _KubernetesDumper.add_representer(str, _string)
-_KubernetesDumper.add_representer(FileMode, _file_mode)
+_KubernetesDumper.add_representer(_FileMode, _file_mode)
+
+
+def with_file_modes(value: Any) -> Any:
+    """Return a value with the modes of files in octal: a reviewer knows 0440, and not 288."""
+    if isinstance(value, list):
+        return [with_file_modes(member) for member in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _FileMode(member) if key in _MODES and isinstance(member, int) else with_file_modes(member)
+        for key, member in value.items()
+    }
 
 
 def write_document(value: Any) -> str:
@@ -64,6 +78,7 @@ class _IndentingDumper(yaml.SafeDumper):
 
 
 _IndentingDumper.add_representer(str, _string)
+_IndentingDumper.add_representer(_FileMode, _file_mode)
 
 
 def write_flow(value: Any) -> str:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import jinja2
 
-from webhook.core.documents.yaml_writer import FileMode, write_document
+from webhook.core.documents.yaml_writer import with_file_modes, write_document
 from webhook.core.formatting import counted
 from webhook.formatters.migrate import CHECKLIST, commands
 from webhook.formatters.migrate.markdown import cell, code, codes, escape, message
@@ -24,7 +24,6 @@ from webhook.tokens.humanize import humanize_seconds
 
 _KUSTOMIZATION = "kustomization.yaml"
 _KUBERNETES_LABEL = re.compile(r"^(?:[^/]*\.)?(?:kubernetes|k8s)\.io/")
-_MODES = frozenset({"defaultMode", "mode"})
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
 
@@ -62,19 +61,7 @@ def _deployed_by(plan: NamespaceMigration) -> list[str]:
 
 
 def _document(value: object) -> str:
-    return write_document(_with_modes(value)).removeprefix("---\n")
-
-
-def _with_modes(value: object) -> object:
-    """Return a value with the modes of files in octal: a reviewer knows 0440, and not 288."""
-    if isinstance(value, list):
-        return [_with_modes(member) for member in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: FileMode(member) if key in _MODES and isinstance(member, int) else _with_modes(member)
-        for key, member in value.items()
-    }
+    return write_document(with_file_modes(value)).removeprefix("---\n")
 
 
 def _target(patch: PatchFile) -> dict[str, str]:
