@@ -433,6 +433,41 @@ def test_diff_exit_status_follows_fail_on(tmp_path: Path, fail_on: str, status: 
     assert (done.exit_code, done.stdout[:10]) == (status, "--- a.yaml")
 
 
+WITH_WARNING = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
+STRICT = {
+    "warning": (WITH_WARNING, (), 1),
+    "no warning": (SEED_POD, (), 0),
+    "finding below --fail-on": (LONG_POD, ("--fail-on", "reject"), 0),
+    "error": ("kind: Pod\nmetadata: {}\n", (), 2),
+    "diff": (WITH_WARNING, ("--diff",), 1),
+    "fix": (WITH_WARNING, ("--fix",), 1),
+    "written": (WITH_WARNING, ("--fix", "--write"), 1),
+    "for programs": (WITH_WARNING, ("-o", "sarif"), 1),
+}
+
+
+@pytest.mark.parametrize(("text", "options", "status"), STRICT.values(), ids=STRICT)
+def test_strict_exits_1_for_warnings(tmp_path: Path, text: str, options: tuple[str, ...], status: int) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    assert check(*options, "--strict", "a.yaml", at=tmp_path).exit_code == status
+    assert check(*options, "a.yaml", at=tmp_path).exit_code == (0 if status == 1 else status)
+
+
+@pytest.mark.parametrize("options", [(), ("-o", "concise"), ("-o", "json"), ("--diff",)], ids=" ".join)
+def test_strict_quiet_shows_the_warnings_that_fail(tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "a.yaml").write_text(WITH_WARNING)
+    done = check(*options, "--strict", "-q", "a.yaml", at=tmp_path)
+    assert "Pod/a: has no spec;" in (done.stderr if options in (("-o", "json"), ("--diff",)) else done.stdout)
+    assert "has no spec" not in check("-q", "a.yaml", at=tmp_path).output
+
+
+def test_strict_summary_names_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(WITH_WARNING)
+    reason = "failed because of 1 warning: --strict"
+    assert reason in check("--strict", "a.yaml", at=tmp_path).stdout.splitlines()
+    assert reason not in check("a.yaml", at=tmp_path).stdout
+
+
 NO_EFFECT = f'{HEAD}exemptions: [{{rules: ["*"], reason: OPS-1, until: never}}]\n'
 IN_CONFIGMAP = (
     "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: token-policy, namespace: tokenguard,"

@@ -195,6 +195,7 @@ class CheckReport:
     missing_secrets: dict[NamespacedName, list[ManifestEvaluation]] = field(default_factory=dict)
     summary: CheckSummary = field(default_factory=CheckSummary)
     fail_on: Action = Action.WARN
+    strict: bool = False
     fixed: int = 0
     unfixable: int = 0
     help: str = ""
@@ -202,8 +203,8 @@ class CheckReport:
 
     @property
     def exit_status(self) -> int:
-        """2 if something could not be evaluated, 1 for a finding whose action is `fail_on` or stronger, else 0."""
-        return 2 if self.problems else int(any(self.fails(finding) for finding in self.findings))
+        """2 if something could not be evaluated, 1 for a finding or, if `strict`, a warning that fails, else 0."""
+        return 2 if self.problems else int(self.warnings_fail or any(map(self.fails, self.findings)))
 
     @property
     def fixable(self) -> int:
@@ -226,6 +227,15 @@ class CheckReport:
         self.problems.sort(key=position)
         self.warnings.sort(key=position)
         self.not_evaluated.sort(key=lambda skipped: position(skipped.problem))
+
+    @property
+    def warnings_fail(self) -> bool:
+        """Whether there are warnings that make the run fail."""
+        return self.strict and bool(self.warnings)
+
+    def shown_warnings(self, *, quiet: bool) -> list[InputProblem]:
+        """Return the warnings, with `quiet` only if they make the run fail."""
+        return self.warnings if self.warnings_fail or not quiet else []
 
     def fails(self, finding: CheckFinding) -> bool:
         """Return whether a finding makes the run fail."""

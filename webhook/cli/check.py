@@ -41,6 +41,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @output_option(FORMATTERS)
 @click.option("--fail-on", type=Choice([action.value for action in OUTCOMES]), default=Action.WARN.value,
               help="Exit with 1 only for findings with this action or a stricter one.")  # fmt: skip
+@click.option("--strict", is_flag=True, help="Exit with 1 also for warnings.")
 @click.option("--fix", is_flag=True,
               help="Print the manifests as the webhook would patch them; findings go to stderr. Comments and layout"
                    " are kept. A JSON file stays JSON; several files become one stream of YAML.")  # fmt: skip
@@ -77,6 +78,7 @@ def command(
     mode: str | None,
     output: str,
     fail_on: str,
+    strict: bool,
     fix: bool,
     write: bool,
     diff: bool,
@@ -104,8 +106,8 @@ def command(
 
     Every option has an environment variable: TOKENGUARD_ and its name, like TOKENGUARD_OUTPUT or TOKENGUARD_FAIL_ON.
 
-    Exit status: 0 no finding; 1 an object would be denied, patched or warned about; 2 a manifest cannot be read,
-    its kind or version is misspelt, or there is none.
+    Exit status: 0 no finding; 1 an object would be denied, patched or warned about, or with --strict there is a
+    warning; 2 a manifest cannot be read, its kind or version is misspelt, or there is none.
     """
     _validate_options(paths, fix=fix, write=write, diff=diff, verbose=verbose, quiet=quiet)
     paths = paths or (STDIN,)
@@ -128,7 +130,7 @@ def command(
         known = {(warning.path, warning.line, warning.message) for warning in policy_warnings}
         others = [each for each in report.warnings if (each.path, each.line, each.message) not in known]
         report.warnings = [*policy_warnings, *others, *unused]
-        report.fail_on, report.fix_hint = Action(fail_on), hint
+        report.fail_on, report.strict, report.fix_hint = Action(fail_on), strict, hint
         return report
 
     policy_warnings: list[InputProblem] = []
@@ -191,8 +193,8 @@ def _print_problems(report: CheckReport, output: str, *, quiet: bool) -> None:
     if output in WITH_PROBLEMS:
         return
     _print_lines(report.problems)
+    _print_lines(report.shown_warnings(quiet=quiet), "warning")
     if not quiet:
-        _print_lines(report.warnings, "warning")
         for line in notices(report):
             click.echo(f"note: {line}", err=True)
 
@@ -227,7 +229,7 @@ def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int
         print_report(FORMATTERS, output, report, options, err=True)
     else:
         _print_lines(report.problems)
-        _print_lines([] if options.quiet else report.warnings, "warning")
+        _print_lines(report.shown_warnings(quiet=options.quiet), "warning")
     for file in files:
         if isinstance(file, FixedFile) and file.changed:
             click.echo("".join(diff_lines(displayed(file.path), file.before, file.after)).encode(), nl=False)

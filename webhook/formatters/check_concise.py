@@ -12,7 +12,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     """Yield what could not be read, the warnings, the findings, and the summary."""
     colour = options.colour
     yield from (editor_line(problem, colour=colour) for problem in report.problems)
-    if not options.quiet:
-        yield from (editor_line(warning, "warning", colour=colour) for warning in report.warnings)
+    warnings = report.shown_warnings(quiet=options.quiet)
+    yield from (editor_line(warning, "warning", colour=colour) for warning in warnings)
     yield from (finding_line(finding, colour=colour) for finding in report.shown_findings(verbose=options.verbose))
     yield from summary_lines(report, options)

@@ -141,7 +141,7 @@ class Report(_Part, frozen=True):
     findings: Annotated[tuple[FindingPart, ...], Meta(description="What rules found.")]
     summary: SummaryPart
     problems: Annotated[tuple[ProblemPart, ...], Meta(description="What could not be evaluated.")]
-    warnings: Annotated[tuple[ProblemPart, ...], Meta(description="What does not change the exit status.")]
+    warnings: Annotated[tuple[ProblemPart, ...], Meta(description="What changes the exit status only with --strict.")]
     missing_secrets: Annotated[tuple[SecretPart, ...], Meta(description="Secrets that pods use and no file contains.")]
     not_evaluated: Annotated[tuple[NotEvaluatedPart, ...], Meta(description="What no rule was applied to, and why.")]
 

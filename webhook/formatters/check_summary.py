@@ -73,6 +73,8 @@ def _lines(report: CheckReport, options: FormatOptions) -> Iterator[str]:
     if report.problems:
         where = "; the errors are above the findings" if report.findings else ""
         yield f"could not be evaluated: {len(report.problems)}{where}"
+    if report.warnings_fail:
+        yield f"failed because of {counted(len(report.warnings), 'warning')}: --strict"
     yield policy_line(report.policy)
 
 

@@ -26,7 +26,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     """Yield what could not be read, the warnings, the findings by file and object, and the summary."""
     colour = options.colour
     yield from (problem_line(problem, colour=colour) for problem in report.problems)
-    warnings = [] if options.quiet else report.warnings
+    warnings = report.shown_warnings(quiet=options.quiet)
     for warning in warnings[: options.rows or None]:
         yield problem_line(warning, "warning", colour=colour)
         if warning.excerpt and warning.excerpt.text:
