@@ -28,7 +28,7 @@ os.dup2(ends[0], 3), os.dup2(ends[1], 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
 """Runs the browser with its pipe where it looks for it: it reads the file 3 and writes to the file 4."""
-_KEYS = {"Tab": 9, "Enter": 13, "ArrowRight": 39}
+_KEYS = {"Tab": 9, "Enter": 13, "ArrowDown": 40}
 
 
 class Browser:

@@ -1,5 +1,7 @@
 """A scanned cluster for the page's tests: something of everything that it shows, and hostile names."""
 
+from msgspec.structs import replace
+
 from tests.scan.small_cluster import (
     INJECT,
     NOW,
@@ -65,3 +67,23 @@ def report(simulated: str | None = None) -> ScanReport:
         UnreadResource("roles", f"HTTP 403: {HOSTILE}", "lacks", "advice", affects_decisions=False)
     )
     return small.scan(POLICY, simulated, context="staging")
+
+
+def varied_secrets(simulated: str | None = None) -> ScanReport:
+    """Return a report whose table of Secrets has every column: no column has the same value in every row."""
+    small = Small()
+    accounts = ("jenkins-deployer", "prometheus-operator", "default")
+    namespaces = ("payments-production", "shop", "observability")
+    for number in range(12):
+        used = {"last_used": f"2026-11-{number + 10}"} if number % 4 else {}
+        invalid = {"invalid_since": "2026-11-01"} if number % 5 == 4 else {}
+        name, namespace = f"jenkins-deployer-token-{number}", namespaces[number % 3]
+        found = secret(name, f"2026-0{number % 8 + 1}-01T00:00:00Z", accounts[number % 3], **used, **invalid)
+        small.snapshot.secrets.append(replace(found, metadata=replace(found.metadata, namespace=namespace)))
+        small.snapshot.namespaces[namespace] = frozenset()
+        if number % 2:
+            small.pod(f"backend-{number}", spec(container=named_secret(name)), namespace=namespace)
+    reader = {"kind": "ServiceAccount", "name": accounts[0], "namespace": namespaces[0]}
+    small.snapshot.permissions.add_role(role("r", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}))
+    small.snapshot.permissions.add_binding(binding(reader, to="ClusterRole/r"))
+    return small.scan("", simulated)

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from tests.formatters.scan_html.browser import FOUND, HINT, browser
-from tests.formatters.scan_html.sample import LONG, PODS, SIMULATED, report
+from tests.formatters.scan_html.sample import LONG, PODS, SIMULATED, report, varied_secrets
 from tests.serving import eventually
+from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.scan_html import page
 
 pytestmark = pytest.mark.skipif(FOUND is None, reason=HINT)
@@ -156,6 +157,22 @@ def test_tables_fit_their_frames_without_breaking_words(chromium, plain_page, si
         assert chromium.value(BROKEN_DATES) == []
 
 
+@pytest.mark.parametrize("columns", [9, 11])
+def test_table_of_secrets_fits_any_window(chromium, tmp_path, columns) -> None:
+    options = FormatOptions(checklists="migration" if columns == 11 else "")
+    file = tmp_path / "scan.html"
+    file.write_text("".join(page.format_report(varied_secrets(SIMULATED if columns == 11 else None), options)))
+    displays = []
+    for width in (400, 959, 1000, 1100, 1180, 1250, 1280, 1400):
+        chromium.open(file, width)
+        assert chromium.value("document.querySelectorAll('#secrets thead th').length") == columns
+        assert chromium.value(CUT_TABLES) == []
+        assert chromium.value("document.documentElement.scrollWidth") <= width
+        displays.append(chromium.value("getComputedStyle(document.querySelector('#secrets tbody tr')).display"))
+    assert displays[-1] == "table-row"
+    assert chromium.value(BROKEN_WORDS) == []
+
+
 def test_page_with_hostile_names_sends_no_request(chromium, plain_page, simulated_page) -> None:
     for file in (plain_page, simulated_page):
         chromium.open(file)
@@ -286,12 +303,12 @@ def test_page_in_print_shows_every_row_and_no_controls(chromium, plain_page) -> 
     assert chromium.pdf().startswith(b"%PDF")
 
 
-def test_wide_table_scrolls_by_keyboard(chromium, simulated_page) -> None:
-    chromium.open(simulated_page, 960)
+def test_long_table_scrolls_by_keyboard(chromium, simulated_page) -> None:
+    chromium.open(simulated_page)
     tab_to(chromium, "#workloads .region")
-    assert chromium.value("document.activeElement.scrollWidth > document.activeElement.clientWidth")
+    assert chromium.value("document.activeElement.scrollHeight > document.activeElement.clientHeight")
     # pressed again, as a browser without time to draw drops a key
-    eventually(lambda: chromium.press("ArrowRight") or chromium.value("document.activeElement.scrollLeft > 0"))
+    eventually(lambda: chromium.press("ArrowDown") or chromium.value("document.activeElement.scrollTop > 0"))
 
 
 def test_long_name_wraps(chromium, plain_page) -> None:

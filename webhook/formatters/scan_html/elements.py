@@ -15,6 +15,8 @@ from webhook.formatters.scan_findings import FindingLine
 MAX_WIDTH = 100
 """The width of a bar that fills its cell."""
 _SHADES = 4
+_WIDE, _WIDEST = 8, 11
+"""From how many columns with text on a table needs a wide window."""
 _MIN_ROWS = 2
 """The least number of rows in which a column can say the same."""
 
@@ -96,6 +98,12 @@ class Table:
     note: str = ""
     ordered: bool = False
     shared: Sequence[tuple[Column, Cell]] = ()
+
+    @property
+    def width_class(self) -> str:
+        """The CSS class of a table that needs a wide window, after a space; empty for others."""
+        texts = sum(not (column.number or column.bars) for column in self.columns)
+        return " widest" if texts >= _WIDEST else " wide" if texts >= _WIDE else ""
 
     def condensed(self) -> "Table":
         """Return the table without the columns that say the same in every row; those are `shared`."""
