@@ -30,7 +30,7 @@ _FILES = PolicyFiles()
 
 
 def golden_case(document: dict[str, Any]) -> PolicyCase:
-    errors = ErrorCollector(lambda _: 0)
+    errors = ErrorCollector(lambda _: (0, 0))
     document = {"case": "", "object": {}, "request": {"namespace": "demo"}, **document}
     case = build_case(document, _FILES.reader(str(CASES / "x.yaml")), default_policy(), NOW, errors)
     assert case, errors.sorted()

@@ -46,12 +46,15 @@ def test_validate_on_a_terminal_asks_for_a_file() -> None:
     assert "no input; name a file, a folder, or - for standard input" in done.stderr
 
 
-def test_validate_in_a_configmap_names_lines_alone(tmp_path) -> None:
+def test_validate_in_a_configmap_names_places_in_the_file(tmp_path) -> None:
     file = tmp_path / "policy.yaml"
     text = f"{HEAD}mod: warn\n".replace("\n", "\n    ")
     file.write_text(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: p}}\ndata:\n  policy.yaml: |\n    {text}\n")
     done = run_command("policy", "validate", str(file))
-    assert done.stdout.splitlines()[0] == f'error: {file}:8: unknown key "mod"; did you mean "mode"?'
+    assert done.stdout.splitlines()[0] == f'error: {file}:8:5: unknown key "mod"; did you mean "mode"?'
+    file.write_text(file.read_text().replace("mod: warn", "mode: [}"))
+    line = run_command("policy", "validate", str(file)).stdout.splitlines()[0]
+    assert line.startswith(f"error: {file}:8:12: is not YAML")
 
 
 def test_validate_warns_beside_errors_about_other_entries(tmp_path) -> None:
@@ -101,7 +104,8 @@ def test_validate_reads_files_and_folders(tmp_path) -> None:
     ])  # fmt: skip
     (tmp_path / "pod.yaml").write_text("apiVersion: v1\nkind: Pod\n")
     done = run_command("policy", "validate", f"{tmp_path}/pod.yaml")
-    assert "contains no policy: it needs a document of kind TokenPolicy" in done.stdout
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pod.yaml: contains no policy: it needs a document of kind TokenPolicy" in done.stderr
     done = run_command("policy", "validate", f"{tmp_path}/none", f"{tmp_path}/folder")
     assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/none: contains no document of kind TokenPolicy\n")
 
@@ -118,7 +122,7 @@ def test_validate_in_a_folder_skips_test_cases(tmp_path) -> None:
     assert (done.returncode, done.stdout) == (0, "valid (revision 8c0cec78672a)\n")
     done = run_command("policy", "validate", str(cases))
     message = "contains no policy, but test cases; run them with 'tokenguard policy test'"
-    assert (done.returncode, done.stdout.splitlines()[0]) == (1, f"error: {cases}:1: {message}")
+    assert (done.returncode, done.stderr) == (2, f"error: {cases}: {message}\n")
 
 
 def test_validate_in_a_folder_finds_every_form_of_a_policy(tmp_path) -> None:
@@ -166,6 +170,27 @@ def test_validate_shows_the_revision_of_a_valid_policy(tmp_path) -> None:
     file.write_text(HEAD)
     done = run_command("policy", "validate", str(file))
     assert (done.returncode, done.stdout) == (0, "valid (revision 8c0cec78672a)\n")
+
+
+STATUSES = {
+    "valid": (HEAD.encode(), 0),
+    "invalid": (f"{HEAD}mode: x\n".encode(), 1),
+    "broken": (f"{HEAD}mode: [\n".encode(), 1),
+    "not UTF-8": (f"{HEAD}mode: ".encode() + b"\xff\n", 1),
+    "several": (f"{HEAD}---\n{HEAD}".encode(), 1),
+    "of another kind": (b"apiVersion: v1\nkind: Pod\n", 2),
+    "empty": (b"", 2),
+}
+
+
+@pytest.mark.parametrize(("content", "status"), STATUSES.values(), ids=STATUSES)
+def test_invalid_policy_is_a_finding_for_validate_only(tmp_path, content, status) -> None:
+    file, cases = tmp_path / "policy.yaml", tmp_path / "cases.yaml"
+    file.write_bytes(content)
+    cases.write_text("case: a\nobject: {spec: {containers: [{name: app}]}}\n")
+    assert run_command("policy", "validate", str(file)).returncode == status
+    for command in (["policy", "show", str(file)], ["policy", "test", str(cases), "--policy", str(file)]):
+        assert run_command(*command).returncode == (2 if status else 0)
 
 
 def test_validate_missing_file_exits_2() -> None:

@@ -72,6 +72,10 @@ class CaseDocument:
         first_key = pointer.removeprefix("/").partition("/")[0]
         return (self.settings if first_key in self.inherited else self.document).line_of(pointer)
 
+    def place_of(self, pointer: str) -> tuple[int, int]:
+        """Return the line of what a JSON Pointer names, and 0 for its column, which is not known."""
+        return self.line_of(pointer), 0
+
 
 def case_documents(path: str, text: str) -> Iterator[tuple[CaseDocument, dict[str, Any]] | InputProblem]:
     """Yield the document of each case with its keys and those of the settings above it, and what cannot be read."""

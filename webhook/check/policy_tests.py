@@ -182,7 +182,7 @@ def read_cases(
         if not run.selects(value["case"]):
             yield NotSelected(path, value["case"])
             continue
-        errors = ErrorCollector(document.line_of)
+        errors = ErrorCollector(document.place_of)
         case = build_case(value, run.files.reader(path), run.default, run.now, errors)
         line = document.line_of("/case")
         yield (

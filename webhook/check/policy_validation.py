@@ -10,13 +10,13 @@ from webhook.check.case_documents import has_cases, is_case, read_documents
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, displayed, read
 from webhook.core.documents.stream import decode_text
 from webhook.core.policy.errors import PolicyError
-from webhook.core.policy.loader import is_policy, lint_policy
+from webhook.core.policy.loader import NO_POLICY, is_policy, lint_policy
 from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import API_VERSION, KIND
 
 _POLICY = re.compile(rf"\b(?:{KIND}\b|{API_VERSION.partition('/')[0]}/)")
 _HEAD = re.compile(rf"^\s*[\"']?kind[\"']?\s*:\s*[\"']?{KIND}\b", re.MULTILINE)
-_ONLY_CASES = (PolicyError("", 1, "contains no policy, but test cases; run them with 'tokenguard policy test'"),)
+_ONLY_CASES = "contains no policy, but test cases; run them with 'tokenguard policy test'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ValidatedPolicy:
 
 @dataclass(slots=True)
 class PolicyValidationReport:
-    """The policies in the order of the files; `problems` are what could not be read."""
+    """The policies in the order of the files; `problems` are files that cannot be read, or that contain no policy."""
 
     policies: list[ValidatedPolicy] = field(default_factory=list)
     problems: list[InputProblem] = field(default_factory=list)
@@ -47,7 +47,7 @@ class PolicyValidationReport:
         return sum(bool(policy.errors) for policy in self.policies)
 
     def exit_status(self, *, strict: bool) -> int:
-        """Return 0 if all policies are valid (with `strict`: and without warnings), else 1; 2 if a file is unread."""
+        """Return 0 if all policies are valid (with `strict`: and without warnings), else 1; 2 if there are problems."""
         return 2 if self.problems else int(any(each.errors or (strict and each.warnings) for each in self.policies))
 
 
@@ -69,9 +69,12 @@ def validate_policies(
         if not source.named:
             folders[source.root] = folders.get(source.root, False) or is_found
         if source.named and not is_found and has_cases(text):
-            report.policies.append(ValidatedPolicy(source.path, "", _ONLY_CASES, ()))
+            report.problems.append(InputProblem(source.path, _ONLY_CASES))
         elif source.named or is_found:
             policy, warnings = lint_policy(data, now)
+            if policy == (NO_POLICY,):
+                report.problems.append(InputProblem(source.path, NO_POLICY.message))
+                continue
             revision, errors = (policy.revision, ()) if isinstance(policy, Policy) else ("", policy)
             report.policies.append(ValidatedPolicy(source.path, revision, errors, warnings))
     report.problems += (

@@ -72,10 +72,11 @@ def validate(files: tuple[str, ...], output: str, *, strict: bool) -> int:
     """Report errors in policies, and parts without effect.
 
     PATH is a policy document, a ConfigMap manifest, or a folder with some; the default is $TOKENGUARD_POLICY, or else
-    standard input (-). Exemptions that have ended, overrides that never match, and injections that reach no pod are
-    warnings.
+    standard input (-). Exemptions that have ended, overrides without effect, injections that reach no pod, and audience
+    patterns that allow everything are warnings.
 
-    Exit status: 0 valid, 1 invalid, 2 a file cannot be read.
+    Exit status: 0 all policies are valid; 1 a policy is invalid, also as YAML, or with --strict causes a warning; 2 a
+    file or folder cannot be read, or contains no policy.
     """
     require_input(files)
     now = dt.datetime.now(dt.UTC)

@@ -14,6 +14,7 @@ from webhook.core.policy.loader import lint_policy
 NOW = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 INJECT = "inject: [{name: a, audience: a, mountPath: /a, "
 OVERRIDES = "overrides: ["
+AUDIENCES = "tokens: {audiences: {allowed: "
 EXEMPT = 'exemptions: [{rules: ["*"], reason: r, '
 SECOND = "{rules: [inject], reason: r, "
 
@@ -37,13 +38,13 @@ def warnings(body: str) -> list[str]:
             id="override behind a wider one",
         ),
         pytest.param(
-            OVERRIDES + "{namespaces: [a]}, {namespaces: [b]},\n {namespaces: [a, b]}]",
+            OVERRIDES + "{namespaces: [a], mode: warn}, {namespaces: [b], mode: warn},\n {namespaces: [a, b]}]",
             "line 4: overrides[2]: never applies: overrides[0] and overrides[1] before it matches all of its"
             " namespaces; move it up, or remove it",
             id="override behind two together",
         ),
         pytest.param(
-            OVERRIDES + "{namespaceLabels: {x: y}},\n {namespaces: [a], namespaceLabels: {x: y}}]",
+            OVERRIDES + "{namespaceLabels: {x: y}, mode: warn},\n {namespaces: [a], namespaceLabels: {x: y}}]",
             "line 4: overrides[1]: never applies: overrides[0] before it matches all of its namespaces;"
             " move it up, or remove it",
             id="override behind one for all",
@@ -64,6 +65,32 @@ def warnings(body: str) -> list[str]:
             OVERRIDES + "{namespaces: [kube-system]}]",
             "line 3: overrides[0]: never applies: kube-system is not evaluated",
             id="override for kube-system",
+        ),
+        *(
+            pytest.param(
+                f"{OVERRIDES}{{namespaces: [z], mode: warn}},\n {{{override}}}{later}]",
+                "line 4: overrides[1]: has no effect: its mode, rules and tokens are those of the policy itself;"
+                " remove it",
+                id=f"override without effect: {override}{later}",
+            )
+            for override, later in (
+                ("namespaces: [a]", ""),
+                ("mode: enforce", ""),
+                ("namespaces: [a], rules: {inject: patch}, tokens: {maxExpirationSeconds: 3600}", ""),
+                ("namespaces: ['a*', b]", ", {namespaces: ['c*', bb], mode: warn}"),
+            )
+        ),
+        pytest.param(
+            f'{AUDIENCES}["https://a.example.com", "*"]}}}}',
+            'line 3: tokens.audiences.allowed[1]: "*" allows any audience without "/", so that token-audience hardly'
+            " checks more than that one is named; list the audiences in use",
+            id="any audience",
+        ),
+        pytest.param(
+            OVERRIDES + "{namespaces: [a], " + AUDIENCES + '["*://*"]}}}]',
+            'line 3: overrides[0].tokens.audiences.allowed[0]: "*://*" allows any audience of this form, so that'
+            " token-audience hardly checks more than that one is named; list the audiences in use",
+            id="any audience in an override",
         ),
         pytest.param(
             OVERRIDES + "{namespaces: [Team_A, b]}]",
@@ -127,11 +154,21 @@ def test_part_without_effect_is_warned_about(body: str, expected: str) -> None:
         pytest.param(EXEMPT + "until: 2026-11-23}]", id="exemption on its last day"),
         pytest.param(EXEMPT + 'namespaces: ["*"], users: [a], until: never}]', id="exemption of a user"),
         pytest.param(EXEMPT + 'serviceAccounts: ["*/a"], until: never}]', id="exemption of an account everywhere"),
-        pytest.param(OVERRIDES + "{namespaces: [ab*]}, {namespaces: [a*]}]", id="narrower override first"),
-        pytest.param(OVERRIDES + "{namespaces: [a], namespaceLabels: {x: y}}, {namespaces: [a]}]", id="labels first"),
-        pytest.param(OVERRIDES + "{namespaces: [a]}, {namespaces: [a, b]}]", id="one name more"),
+        pytest.param(OVERRIDES + "{namespaces: [ab*]}, {namespaces: [a*], mode: warn}]", id="narrower override first"),
+        pytest.param(
+            OVERRIDES + "{namespaces: [a], namespaceLabels: {x: y}}, {namespaces: [a], mode: warn}]", id="labels first"
+        ),
+        pytest.param(OVERRIDES + "{namespaces: [a]}, {namespaces: [a, b], mode: warn}]", id="one name more"),
+        pytest.param(OVERRIDES + "{namespaceLabels: {x: y}}, {namespaces: [b*], mode: warn}]", id="override by label"),
+        pytest.param(
+            OVERRIDES + "{namespaces: ['a*']}, {mode: warn, namespaces: ['*b']}]", id="globs of which both may match"
+        ),
+        pytest.param(
+            f"{AUDIENCES}['https://*', '*.example.com', 'a*']}}}}\n" + OVERRIDES + "{namespaces: [a], mode: warn}]",
+            id="patterns with a host",
+        ),
         pytest.param(OVERRIDES + "{namespaces: [a]}, {mode: warn}]", id="override for all others"),
-        pytest.param(OVERRIDES + "{namespaces: [a]}, {namespaceLabels: {x: y}}]", id="override by label"),
+        pytest.param(OVERRIDES + "{namespaces: [a]}, {namespaceLabels: {x: y}, mode: warn}]", id="label later"),
         pytest.param(
             "rules: {inject: off}\noverrides: [{namespaces: [a], rules: {inject: patch}}]\nexemptions: ["
             + SECOND
@@ -161,10 +198,14 @@ def test_policy_of_the_design_has_no_warning() -> None:
     assert lint_policy(DESIGN.encode(), NOW)[1] == ()
 
 
-def test_line_is_that_of_the_configmap() -> None:
+def test_place_is_that_in_the_configmap() -> None:
     policy = "\n".join(f"    {line}" for line in (HEAD + OVERRIDES + "{namespaces: [kube-system]}]").splitlines())
     configmap = f"apiVersion: v1\nkind: ConfigMap\ndata:\n  policy.yaml: |\n{policy}\n"
-    assert [warning.line for warning in lint_policy(configmap.encode(), NOW)[1]] == [7]
+    for text in (configmap, configmap.replace("\n", "\r\n")):
+        assert [(warning.line, warning.column) for warning in lint_policy(text.encode(), NOW)[1]] == [(7, 17)]
+    quoted = f"apiVersion: v1\nkind: ConfigMap\ndata:\n  policy.yaml: {(HEAD + OVERRIDES + '{namespaces: [X]}]')!r}\n"
+    quoted = quoted.replace("'", '"')
+    assert [(warning.line, warning.column) for warning in lint_policy(quoted.encode(), NOW)[1]] == [(4, 0)]
 
 
 @pytest.mark.parametrize(("users", "is_compared"), [(400, True), (2_000, False)])

@@ -29,13 +29,12 @@ class PolicyError:
 class ErrorCollector:
     """Collects the errors in a document.
 
-    `line_of` and `column_of` return the line and the column (0: unknown) of what a JSON Pointer names, or of its
-    nearest existing parent. `misplaced` returns where a key belongs that is unknown at a path; empty if nowhere.
+    `place_of` returns the line and the column (0: unknown) of what a JSON Pointer names, or of its nearest existing
+    parent. `misplaced` returns where a key belongs that is unknown at a path; empty if nowhere.
     """
 
-    line_of: Callable[[str], int]
+    place_of: Callable[[str], tuple[int, int]]
     misplaced: Callable[[str, Path], str] = lambda _, __: ""
-    column_of: Callable[[str], int] = lambda _: 0
     _errors: list[PolicyError] = field(default_factory=list, init=False)
     _bytes: int = field(default=0, init=False)
     _omitted: int = field(default=0, init=False)
@@ -47,7 +46,7 @@ class ErrorCollector:
             return
         if place is None:
             pointer = pointer_of(path if key is None else (*path, key))
-            place = self.line_of(pointer), self.column_of(pointer)
+            place = self.place_of(pointer)
         line, column = place
         error = PolicyError(_display(path), line, message, column)
         self._bytes += len(str(error).encode())

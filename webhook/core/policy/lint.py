@@ -7,9 +7,9 @@ from dataclasses import replace
 from itertools import takewhile
 
 from webhook.core.documents.document import Path
-from webhook.core.formatting import listing
+from webhook.core.formatting import listing, quote
 from webhook.core.policy.exemptions import Exemption
-from webhook.core.policy.model import Action, Injection, Policy
+from webhook.core.policy.model import Action, Injection, Override, Policy, TokenLimits
 from webhook.core.selectors import Globs, Index, glob_matches
 
 LEFT_ALONE = "kube-system"
@@ -19,6 +19,7 @@ _NAMESPACE = re.compile(r"[a-z0-9*]([-a-z0-9*]*[a-z0-9*])?")
 
 def ineffective(policy: Policy, now: dt.datetime) -> Iterator[tuple[Path, str]]:
     """Yield the place of each part without effect, and why it has none. `now` is aware."""
+    yield from _audiences(policy)
     yield from _overrides(policy)
     yield from _injections(policy)
     yield from _exemptions(policy, now)
@@ -59,11 +60,28 @@ def count_compared(policy: Policy) -> int:
     return entries + sum(map(len, selectors))
 
 
+def _audiences(policy: Policy) -> Iterator[tuple[Path, str]]:
+    """Yield the patterns that allow nearly every audience: they have neither letters nor digits."""
+    lists: list[tuple[Path, TokenLimits]] = [((), policy.tokens)]
+    lists += [
+        (("overrides", number), override.tokens)
+        for number, override in enumerate(policy.overrides)
+        if override.tokens.audiences.allowed != policy.tokens.audiences.allowed
+    ]
+    for path, tokens in lists:
+        for index, pattern in enumerate(tokens.audiences.allowed.patterns):
+            if not any(map(str.isalnum, pattern)):
+                every = "any audience of this form" if "/" in pattern else 'any audience without "/"'
+                message = f"{quote(pattern)} allows {every}, so that token-audience hardly checks more than that one is"
+                yield (*path, "tokens", "audiences", "allowed", index), f"{message} named; list the audiences in use"
+
+
 def _overrides(policy: Policy) -> Iterator[tuple[Path, str]]:
     earlier = Index.of((override.namespaces, number) for number, override in enumerate(policy.overrides))
     for number, override in enumerate(policy.overrides):
         path = ("overrides", number)
-        yield from _impossible_names(path, override.namespaces)
+        impossible = [*_impossible_names(path, override.namespaces)]
+        yield from impossible
         shadows: set[int] = set()
         for pattern in override.namespaces or ("*",):
             shadow = next((
@@ -77,9 +95,26 @@ def _overrides(policy: Policy) -> Iterator[tuple[Path, str]]:
             names = " and ".join(f"overrides[{shadow}]" for shadow in sorted(shadows))
             yield path, f"never applies: {names} before it matches all of its namespaces; move it up, or remove it"
             continue
-        if unused := _unused_defaults(policy, number):
+        if not impossible and _is_like_defaults(policy, override) and not _shadows_others(policy, number):
+            yield path, "has no effect: its mode, rules and tokens are those of the policy itself; remove it"
+        elif unused := _unused_defaults(policy, number):
             message = f"applies to every other namespace, so nothing uses the policy's own {', '.join(unused)}"
             yield path, f"{message}; set that there instead, or add namespaces or namespaceLabels"
+
+
+def _is_like_defaults(policy: Policy, override: Override) -> bool:
+    return (override.mode, override.rules, override.tokens) == (policy.mode, policy.rules, policy.tokens)
+
+
+def _shadows_others(policy: Policy, number: int) -> bool:
+    """Return whether a later override that changes something may match a namespace that this one matches."""
+    patterns = policy.overrides[number].namespaces
+    return any(
+        not (patterns and later.namespaces)
+        or any(_may_both_match(pattern, other) for pattern in patterns for other in later.namespaces)
+        for later in policy.overrides[number + 1 :]
+        if not _is_like_defaults(policy, later)
+    )
 
 
 def _unused_defaults(policy: Policy, number: int) -> list[str]:

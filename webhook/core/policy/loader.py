@@ -23,6 +23,8 @@ _ENTRY = re.compile(r"(inject|overrides|exemptions)\[(\d+)\]")
 _EMPTY = f"apiVersion: {API_VERSION}\nkind: {KIND}\n".encode()
 _GROUP = API_VERSION.partition("/")[0] + "/"
 _POINTER = f"/data/{KEY}"
+NO_POLICY = PolicyError("", 1, f"contains no policy: it needs a document of kind {KIND}, or a ConfigMap with key {KEY}")
+"""The error of a file whose documents are something else."""
 
 _Documents = list[tuple[YamlDocument, Any]]
 
@@ -66,7 +68,7 @@ def lint_policy(
     if max_compared is not None and (errors or count_compared(policy) > max_compared):
         return errors or policy, ()
     invalid = {(entry[1], int(entry[2])) for error in errors if (entry := _ENTRY.match(error.path))}
-    warnings = ErrorCollector(document.line_of, column_of=document.column_of)
+    warnings = ErrorCollector(document.place_of)
     for path, message in ineffective(without_entries(policy, invalid), now):
         if path[:2] not in invalid:
             warnings.add(path, message)
@@ -94,8 +96,7 @@ def _find_document(data: bytes) -> "_PolicyDocument | tuple[PolicyError, ...]":
     is_alone = len(bare) == 1 and not texts and not _is_another_object(bare[0][1])
     policies = bare if is_alone else [entry for entry in bare if _kind(entry[1]) == KIND]
     if len(policies) + len(texts) != 1:
-        message = f"contains no policy: it needs a document of kind {KIND}, or a ConfigMap with key {KEY}"
-        return (PolicyError("", 1, "contains several policies; keep one" if policies or texts else message),)
+        return (PolicyError("", 1, "contains several policies; keep one") if policies or texts else NO_POLICY,)
     if policies:
         return _PolicyDocument(*policies[0], data)
     return _in_configmap(*texts[0])
@@ -133,37 +134,41 @@ def _configmap_text(value: Any) -> str | None:
 
 
 def _in_configmap(configmap: YamlDocument, text: str) -> "_PolicyDocument | tuple[PolicyError, ...]":
-    """Return the document in a ConfigMap; lines are those of the file."""
+    """Return the document in a ConfigMap; places are those in the file. In quotes, its columns are unknown."""
+    source, first_line = configmap.source()
+    lines, lines_of_file = text.split("\n"), source.split("\n")
 
-    def line_in_file(line: int) -> int:
-        return configmap.line_in(_POINTER, line)
+    def place_in_file(line: int, column: int) -> tuple[int, int]:
+        number = configmap.line_in(_POINTER, line)
+        own = "".join(lines[line - 1 : line])
+        in_file = "".join(lines_of_file[number - first_line :][:1]).removesuffix("\r")
+        return number, column + len(in_file) - len(own) if column and in_file.endswith(own) else 0
 
     try:
         documents = _read_documents(text)
     except DocumentError as error:
-        return (PolicyError("", line_in_file(error.line), error.message),)
+        line, column = place_in_file(error.line, error.column)
+        return (PolicyError("", line, error.message, column),)
     if len(documents) != 1:
-        return (PolicyError(KEY, line_in_file(1), "must contain one document"),)
-    return _PolicyDocument(*documents[0], text.encode(), line_in_file, is_in_configmap=True)
+        return (PolicyError(KEY, configmap.line_in(_POINTER, 1), "must contain one document"),)
+    return _PolicyDocument(*documents[0], text.encode(), place_in_file)
 
 
 @dataclass(frozen=True, slots=True)
 class _PolicyDocument:
-    """The document of a policy: its value and its exact bytes; `line_in_file` returns the file's line of its own."""
+    """The document of a policy: its value and its exact bytes.
+
+    `place_in_file` returns the line and column in the file of those in the document.
+    """
 
     document: YamlDocument
     value: Any
     data: bytes
-    line_in_file: Callable[[int], int] = lambda line: line
-    is_in_configmap: bool = False
+    place_in_file: Callable[[int, int], tuple[int, int]] = lambda line, column: (line, column)
 
-    def line_of(self, pointer: str) -> int:
-        """Return the line of what a JSON Pointer names."""
-        return self.line_in_file(self.document.line_of(pointer))
-
-    def column_of(self, pointer: str) -> int:
-        """Return the column of what a JSON Pointer names, 0 in a ConfigMap, which indents the document."""
-        return 0 if self.is_in_configmap else self.document.column_of(pointer)
+    def place_of(self, pointer: str) -> tuple[int, int]:
+        """Return the line and the column of what a JSON Pointer names; a column of 0 is unknown."""
+        return self.place_in_file(self.document.line_of(pointer), self.document.column_of(pointer))
 
     def read(self) -> Policy | tuple[PolicyError, ...]:
         """Return the policy, or all errors."""
@@ -172,9 +177,8 @@ class _PolicyDocument:
 
     def build(self) -> tuple[Policy, tuple[PolicyError, ...]]:
         """Return the policy, which must not be used if there are errors, and the errors."""
-        errors = ErrorCollector(self.line_of, misplaced, self.column_of)
+        errors = ErrorCollector(self.place_of, misplaced)
         for line, message, path, column in self.document.warnings:
-            place = self.line_in_file(line), 0 if self.is_in_configmap else column
-            errors.add(path, message, place=place)
+            errors.add(path, message, place=self.place_in_file(line, column))
         policy = build(validate(self.value, PolicyDocument, errors), hashlib.sha256(self.data).hexdigest(), errors)
         return policy, errors.sorted()
