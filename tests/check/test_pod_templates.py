@@ -112,6 +112,12 @@ USUAL = {
     "without a template": ("Runner", "example.com/v1", {"template": {"spec": {"containers": 3}}}),
     "without containers": ("Runner", "example.com/v1", {"template": {"spec": {"containers": []}}}),
     "with containers of its own": ("Prometheus", "monitoring.coreos.com/v1", POD["spec"]),
+    "with reviewed pods": ("AdmissionReview", "admission.k8s.io/v1", {"object": POD}),
+    "with an expression": (
+        "ClusterPolicy",
+        "kyverno.io/v1",
+        {"spec": {"containers": [{"name": "{{ element.name }}"}]}},
+    ),
     "with a pattern": (
         "ClusterPolicy",
         "kyverno.io/v1",

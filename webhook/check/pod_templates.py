@@ -1,5 +1,6 @@
 """Warnings about the pod templates of an object: those that are not evaluated, and those that are missing."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,14 +19,14 @@ from webhook.core.manifests import Manifest
 from webhook.core.policy.model import Policy
 from webhook.core.policy.schema import TEMPLATE_POINTER
 
-_KUBERNETES = frozenset({"extensions", *(group for group, _ in KINDS)})
+_KUBERNETES = frozenset({"admission.k8s.io", "extensions", *(group for group, _ in KINDS)})
 """API groups of Kubernetes itself: their kinds have one pod template or none."""
 _MAX_PATHS = 3
 _NO_TEMPLATES = ("metadata", "status")
 """Fields of an object whose values create no pods."""
 _CONTAINER_LISTS = ("containers", "initContainers")
-_WILDCARDS = frozenset("*?!")
-"""Characters in a container's name or image that make it a pattern, as in the policies of Kyverno."""
+_PATTERN = re.compile(r"[*?!]|\{\{")
+"""What makes a container's name or image a pattern or an expression, as in the policies of Kyverno."""
 
 
 def missing_containers(evaluation: ManifestEvaluation, request: AdmissionRequest) -> Iterator[InputProblem]:
@@ -111,4 +112,4 @@ def _is_container(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     texts = [text for key in ("name", "image") if isinstance(text := value.get(key), str)]
-    return bool(texts) and not any(_WILDCARDS & set(text) for text in texts)
+    return bool(texts) and not any(map(_PATTERN.search, texts))
