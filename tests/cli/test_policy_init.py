@@ -37,6 +37,17 @@ def test_audiences_are_commented_with_their_namespaces(init) -> None:
     )
 
 
+def test_audiences_by_namespace_are_commented_at_their_override(init) -> None:
+    done = init("--audiences-by-namespace")
+    assert (done.exit_code, "rules only warn" in done.stderr) == (0, False)
+    api_server = "# the API server's: the others are allowed by overrides"
+    assert f"    - https://kubernetes.default.svc  {api_server}\n" in done.stdout
+    override = '# shop: also allows audiences that only this namespace uses:\n#   "minio": CronJob/nightly in shop\n'
+    assert f"overrides:\n{override}- namespaces:\n  - shop\n" in done.stdout
+    [parsed] = yaml.safe_load(done.stdout)["overrides"]
+    assert parsed["tokens"] == {"audiences": {"allowed": ["minio"]}}
+
+
 def test_init_for_a_namespace_says_that_it_is_for_the_cluster() -> None:
     done = CliRunner().invoke(main, ["policy", "init", "-n", "shop"])
     assert done.exit_code == 2

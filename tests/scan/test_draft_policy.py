@@ -78,6 +78,47 @@ def test_draft_allows_the_audiences_in_use():
     assert draft_policy(report, UNTIL)["tokens"] == {"audiences": {"allowed": [VAULT, "other"]}}
 
 
+def with_audiences(*uses: tuple[str, str]) -> Small:
+    small = Small()
+    for number, (namespace, audience) in enumerate(uses):
+        small.pod(f"p{number}", spec([token(audience=audience)]), namespace=namespace)
+    return small
+
+
+def test_draft_allows_an_audience_of_one_namespace_only_there():
+    small = with_audiences(("a", "own"), ("a", "shared"), ("b", "shared"), ("c", "other"))
+    draft = draft_policy(small.scan(), UNTIL, audiences_by_namespace=True)
+    assert draft["tokens"] == {"audiences": {"allowed": ["shared"]}}
+    assert draft["overrides"] == [
+        {"namespaces": [name], "tokens": {"audiences": {"allowed": ["shared", audience]}}}
+        for name, audience in (("a", "own"), ("c", "other"))
+    ]
+    text = write_document(draft).partition("kind: TokenPolicy\n")[2]
+    assert small.scan(text).exit_status == 0
+    assert small.pod("new", spec([token(audience="own")]), namespace="b").scan(text).exit_status == 1
+
+
+def test_draft_of_audiences_of_single_namespaces_allows_no_other():
+    draft = draft_policy(with_audiences(("a", "own")).scan(), UNTIL, audiences_by_namespace=True)
+    text = write_document(draft).partition("kind: TokenPolicy\n")[2]
+    assert with_audiences(("a", "own")).scan(text).exit_status == 0
+    assert with_audiences(("b", "own")).scan(text).exit_status == 1
+    assert with_audiences(("a", "any")).scan(text).exit_status == 1
+    assert "tokens" not in draft_policy(Small().scan(), UNTIL, audiences_by_namespace=True)
+
+
+def test_draft_of_a_lenient_namespace_also_allows_its_audiences():
+    small = Small(secret("old")).pod("vault", spec([token(audience=VAULT)]))
+    for number in range(4):
+        small.pod(f"reads-{number}", spec(container=named_secret("old")))
+    [override] = draft_policy(small.scan(), UNTIL, audiences_by_namespace=True)["overrides"]
+    assert override == {
+        "namespaces": ["shop"],
+        "rules": {"legacy-token-reference": "warn"},
+        "tokens": {"audiences": {"allowed": [VAULT]}},
+    }
+
+
 def test_draft_of_a_clean_cluster_is_the_default_policy():
     document = draft_policy(Small().pod("a", live()).scan(), UNTIL)
     assert document == {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}

@@ -34,11 +34,19 @@ def _refuse_namespace(_context: click.Context, _option: click.Parameter, namespa
               help="Also exempt the accounts of legacy Secrets in use from legacy-token-secret, so that these Secrets"
                    " can be created again. Anyone who may create Secrets there can then get new tokens of these"
                    " accounts.")  # fmt: skip
+@click.option("--audiences-by-namespace", is_flag=True,
+              help="Allow an audience that only one namespace uses only there, by an override.")  # fmt: skip
 @click.option("-n", "--namespace", hidden=True, expose_value=False, callback=_refuse_namespace)
 @own_namespace_option
 @cluster_options
 def command(
-    days: int, own_namespace: str, kubeconfig: Path | None, context: str | None, *, exempt_secrets: bool
+    *,
+    days: int,
+    exempt_secrets: bool,
+    audiences_by_namespace: bool,
+    own_namespace: str,
+    kubeconfig: Path | None,
+    context: str | None,
 ) -> int:
     """Draft a policy from a scan.
 
@@ -73,7 +81,12 @@ def command(
         audiences = allowed_audiences(current)
         if audiences and len(audiences) < len(audiences_in_use(current)):  # see what the list of audiences denies
             current = scan(_policy(base_document(audiences)))
-        document = draft_policy(current, now.date() + dt.timedelta(days), exempts_secrets=exempt_secrets)
+        document = draft_policy(
+            current,
+            now.date() + dt.timedelta(days),
+            exempts_secrets=exempt_secrets,
+            audiences_by_namespace=audiences_by_namespace,
+        )
         policy = _policy(document)
         report = scan(policy)
     for line in draft_lines(document, current, report, policy):

@@ -12,6 +12,7 @@ from webhook.formatters.scan_findings import grants_text
 from webhook.scan.draft_policy import (
     allowed_audiences,
     audiences_in_use,
+    audiences_of_namespaces,
     denied_secrets,
     denied_workloads,
     lenient_rules,
@@ -37,7 +38,7 @@ def draft_result(report: ScanReport, policy: Policy) -> str:
         f"scanned {counted(report.summary.workloads.total, 'workload')} and"
         f" {counted(len(report.legacy_secrets), 'legacy Secret')}"
     )
-    warned = sum(len(override.namespaces) for override in policy.overrides)
+    warned = sum(len(override.namespaces) for override in policy.overrides if override.rules != policy.rules)
     parts = [
         *([f"in {counted(warned, 'namespace')} rules only warn"] if warned else []),
         *([f"{counted(len(_exempt(policy)), 'account')} exempt"] if policy.exemptions else []),
@@ -57,9 +58,9 @@ def draft_lines(document: Mapping[str, Any], current: ScanReport, report: ScanRe
         *_secrets(report, policy),
     ]
     yield from (f"# {line}" for line in head)
-    users = _audiences(current)
+    users = _audiences(current, document)
     comments = {
-        "overrides": _overrides(current),
+        "overrides": _overrides(current, document.get("overrides", ())),
         "exemptions": _exemptions(current, document.get("exemptions", ())),
     }
     section = ""
@@ -81,10 +82,11 @@ def _denied(report: ScanReport) -> str:
     return f"still denies {shorten_list(map(plain, titles))}" if titles else "denies nothing that the scan saw running"
 
 
-def _audiences(report: ScanReport) -> Iterator[str]:
-    """Yield who uses each audience that the draft allows."""
+def _audiences(report: ScanReport, document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield who uses each audience that the draft allows in every namespace."""
     uses = audiences_in_use(report)
-    return (_users(uses[audience]) for audience in allowed_audiences(report))
+    for audience in document["tokens"]["audiences"]["allowed"] if "tokens" in document else ():
+        yield _users(uses[audience]) if audience in uses else "the API server's: the others are allowed by overrides"
 
 
 def _users(workloads: list[ScannedWorkload]) -> str:
@@ -103,18 +105,30 @@ def _odd_audiences(report: ScanReport) -> Iterator[str]:
             yield f"A policy cannot allow exactly the audience {quote(audience)}{exempt}: {_users(workloads)}."
 
 
-def _overrides(report: ScanReport) -> Iterator[list[str]]:
+def _overrides(report: ScanReport, overrides: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
     """Yield the workloads for which each override exists."""
     total = Counter(workload.namespace for workload in report.workloads)
-    for namespace, rules in lenient_rules(report).items():
-        lines = [f"{plain(namespace)}: without an end, so remove it when its workloads are migrated:"]
-        for rule, workloads in rules.items():
-            lines.append(f"  {rule} would deny {len(workloads)} of {counted(total[namespace], 'workload')}:")
-            ordered = sorted(workloads, key=_severity)
-            lines += [f"    {_with_account(workload)}" for workload in ordered[:_MAX_WORKLOADS]]
-            if len(ordered) > _MAX_WORKLOADS:
-                lines.append(f"    and {len(ordered) - _MAX_WORKLOADS} more")
+    lenient, uses, own = lenient_rules(report), audiences_in_use(report), audiences_of_namespaces(report)
+    for override in overrides:
+        [namespace] = override["namespaces"]
+        lines = []
+        if "rules" in override:
+            lines.append(f"{plain(namespace)}: without an end, so remove it when its workloads are migrated:")
+            lines += _lenient(lenient[namespace], total[namespace])
+        if "tokens" in override:
+            lines.append(f"{plain(namespace)}: also allows audiences that only this namespace uses:")
+            lines += [f"  {quote(audience)}: {_users(uses[audience])}" for audience in own[namespace]]
         yield lines
+
+
+def _lenient(rules: Mapping[str, list[ScannedWorkload]], total: int) -> Iterator[str]:
+    """Yield the workloads that each rule would deny, of so many in the namespace."""
+    for rule, workloads in rules.items():
+        yield f"  {rule} would deny {len(workloads)} of {counted(total, 'workload')}:"
+        ordered = sorted(workloads, key=_severity)
+        yield from (f"    {_with_account(workload)}" for workload in ordered[:_MAX_WORKLOADS])
+        if len(ordered) > _MAX_WORKLOADS:
+            yield f"    and {len(ordered) - _MAX_WORKLOADS} more"
 
 
 def _severity(workload: ScannedWorkload) -> tuple[bool, int]:

@@ -60,21 +60,43 @@ def base_document(audiences: Sequence[str]) -> dict[str, Any]:
     return document | ({"tokens": {"audiences": {"allowed": [*audiences]}}} if audiences else {})
 
 
-def draft_policy(report: ScanReport, until: dt.date, *, exempts_secrets: bool = False) -> dict[str, Any]:
+def audiences_of_namespaces(report: ScanReport) -> dict[str, list[str]]:
+    """Return the audiences that only one namespace uses and a policy can allow, by namespace."""
+    own: dict[str, list[str]] = {}
+    for audience, workloads in audiences_in_use(report).items():
+        namespaces = {workload.namespace for workload in workloads}
+        if len(namespaces) == 1 and _can_be_allowed(audience):
+            own.setdefault(namespaces.pop(), []).append(audience)
+    return own
+
+
+def draft_policy(
+    report: ScanReport, until: dt.date, *, exempts_secrets: bool = False, audiences_by_namespace: bool = False
+) -> dict[str, Any]:
     """Return a policy document in mode `enforce` that denies nothing that runs, from a report of `base_document`.
 
     In a namespace in which one rule would deny more than half of the workloads, and at least four, an override lets it
     warn. Elsewhere the account of each workload that would be denied gets an exemption, until the day `until`. Legacy
     Secrets exist whatever the policy says, so only `exempts_secrets` exempts the accounts of those in use: anyone who
-    may create Secrets could then create new ones.
+    may create Secrets could then create new ones. `audiences_by_namespace` allows an audience that only one namespace
+    uses only there, by an override. An empty list allows any audience, so a list that would be empty has the API
+    server's, which is always allowed.
     """
-    document = base_document(allowed_audiences(report))
+    own = audiences_of_namespaces(report) if audiences_by_namespace else {}
+    only_there = {audience for audiences in own.values() for audience in audiences}
+    shared = [audience for audience in allowed_audiences(report) if audience not in only_there]
+    document = base_document(shared or (report.policy.api_audiences.names[:1] if own else ()))
     lenient = lenient_rules(report)
-    if lenient:
-        document["overrides"] = [
-            {"namespaces": [namespace], "rules": dict.fromkeys(rules, Action.WARN.value)}
-            for namespace, rules in lenient.items()
-        ]
+    overrides = []
+    for namespace in sorted({*lenient, *own}):
+        override: dict[str, Any] = {"namespaces": [namespace]}
+        if namespace in lenient:
+            override["rules"] = dict.fromkeys(lenient[namespace], Action.WARN.value)
+        if namespace in own:
+            override["tokens"] = {"audiences": {"allowed": [*shared, *own[namespace]]}}
+        overrides.append(override)
+    if overrides:
+        document["overrides"] = overrides
     if exemptions := [*_exemptions(report, lenient, until, exempts_secrets=exempts_secrets)]:
         document["exemptions"] = exemptions
     return document
