@@ -198,6 +198,46 @@ def test_case_shows_all_its_errors_at_once(tmp_path: Path) -> None:
     assert [problem.line for problem in report.problems] == [2, 3, 4, 5, 6, 7, 8]
 
 
+def test_case_names_all_its_missing_files(tmp_path: Path) -> None:
+    case = "case: a\ncluster: [c.yaml, d.yaml]\nobject: o.yaml\nold: b.yaml\n"
+    report = run(tmp_path, test=f"policy: p.yaml\n---\n{case}---\n{case}".replace("case: a", "case: b", 1))
+    missing = ["policy", "cluster[0]", "cluster[1]", "object", "old"]
+    for unrun in report.unrun:
+        assert [problem.message.partition(":")[0] for problem in unrun.problems] == missing
+    assert len(report.unrun) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "case", "places"),
+    [
+        pytest.param("", f"case: a\n{POD}decision: denied\ndecision: allowed\n", [(4, 1)], id="in the case"),
+        pytest.param(
+            "request: {name: a, name: b}\n---\n", f"case: a\n{POD}---\ncase: b\n{POD}", [(1, 20)], id="in settings"
+        ),
+    ],
+)
+def test_case_with_a_duplicate_key_is_not_run(
+    tmp_path: Path, settings: str, case: str, places: list[tuple[int, int]]
+) -> None:
+    report = run(tmp_path, test=settings + case)
+    assert [(problem.line, problem.column) for problem in report.problems] == places
+    assert "duplicate key" in report.problems[0].message
+    assert (report.results, len(report.unrun), report.exit_status) == ([], case.count("case:"), 2)
+
+
+def test_duplicate_key_in_settings_without_a_case_is_an_error(tmp_path: Path) -> None:
+    report = run(tmp_path, test=f"case: a\n{POD}---\nnow: 2026-01-01\nnow: 2026-01-02\n")
+    assert [problem.line for problem in report.problems] == [4, 5]
+
+
+def test_cases_of_one_name_in_a_file_are_warned_about(tmp_path: Path) -> None:
+    report = run(tmp_path, test=f"case: a\n{POD}---\ncase: b\n{POD}---\ncase: a\n{POD}", other=f"case: a\n{POD}")
+    [warning] = report.warnings
+    message = 'the case "a" in line 1 has the same name; rename one of them'
+    assert (Path(warning.path).name, warning.line, warning.message) == ("test.yaml", 7, message)
+    assert (len(report.results), report.exit_status) == (4, 0)
+
+
 def test_incomplete_case_has_no_error_about_its_kind(tmp_path: Path) -> None:
     report = run(tmp_path, test="case: it\nobject: {apiVersion: a.example/v1, kind: Run}\ndecison: allowed\n")
     assert [problem.message for problem in report.problems] == ['unknown key "decison"; did you mean "decision"?']

@@ -387,6 +387,8 @@ def test_test_names_cases_that_cannot_be_run(tmp_path) -> None:
     ]
     report = json.loads(run_command("policy", "test", str(file), "-o", "json").stdout)
     assert report["summary"] == {"cases": 3, "passed": 0, "failed": 0, "notRun": 3, "notSelected": 0}
+    assert len(report["notRun"]) == 3
+    assert all(case["problems"] and {"file", "line", "case"} < case.keys() for case in report["notRun"])
     assert len(report["problems"]) == 4
 
 

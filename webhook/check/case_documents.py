@@ -10,7 +10,7 @@ import msgspec
 from webhook.check.case_settings import CASE_ONLY, CaseSettings
 from webhook.check.input_files import InputProblem
 from webhook.check.sample_tokens import with_tokens
-from webhook.core.documents.document import DocumentError, Path, pointer_of
+from webhook.core.documents.document import DocumentError, DocumentWarning, Path, pointer_of
 from webhook.core.documents.stream import Document, documents, split
 from webhook.core.formatting import did_you_mean, quote
 
@@ -63,6 +63,12 @@ class CaseDocument:
     inherited: frozenset[str] = frozenset()
 
     @property
+    def warnings(self) -> Iterator[DocumentWarning]:
+        """What both documents contain that readers may read differently, such as a duplicate key."""
+        yield from self.document.warnings
+        yield from () if self.settings is self.document else self.settings.warnings
+
+    @property
     def number(self) -> int:
         """The number of the case's document in the file, from 1."""
         return self.document.number
@@ -90,6 +96,7 @@ def case_documents(path: str, text: str) -> Iterator[tuple[CaseDocument, dict[st
         if isinstance(value, dict) and "case" not in value:
             if missing := _missing_case(value):
                 yield InputProblem(path, missing[1], document.line_of(pointer_of(missing[0])), document.number)
+                yield from _warnings(path, document)
                 is_used = True
                 continue
             if above and not is_used:
@@ -101,6 +108,7 @@ def case_documents(path: str, text: str) -> Iterator[tuple[CaseDocument, dict[st
             yield CaseDocument(document, above or document, inherited), with_tokens(_merged(settings, value))
         elif value is not None:
             yield InputProblem(path, "must be a map", document.line_of(""), document.number)
+            yield from _warnings(path, document)
     if above and not is_used:
         yield from _unused(path, above, settings)
 
@@ -110,6 +118,12 @@ def _unused(path: str, document: Document, settings: dict[str, Any]) -> Iterator
     if not _KEYS.isdisjoint(settings):
         message = "has settings, but no case follows; add the key case, or remove the document"
         yield InputProblem(path, message, document.line_of(""), document.number)
+    yield from _warnings(path, document)
+
+
+def _warnings(path: str, document: Document) -> Iterator[InputProblem]:
+    for warning in document.warnings:
+        yield InputProblem(path, warning.message, warning.line, document.number, warning.column or None)
 
 
 def read_documents(path: str, text: str) -> Iterator[tuple[Document, Any] | InputProblem]:
@@ -120,8 +134,6 @@ def read_documents(path: str, text: str) -> Iterator[tuple[Document, Any] | Inpu
             for document, value in documents(piece, number):
                 number = document.number + 1
                 yield document, value
-                for warning in document.warnings:
-                    yield InputProblem(path, warning.message, warning.line, document.number)
         except DocumentError as error:
             yield InputProblem(path, error.message, error.line, number, error.column or None)
             number += 1

@@ -153,20 +153,20 @@ def build_case(
     obj = build.object(("object",), settings.object)
     request["old"] = build.object(("old",), settings.old) if settings.old not in (UNSET, None) else None
     time = build.time(settings.now) if isinstance(settings.now, str) else now
+    state = list(build.manifests(given(settings.cluster, ())))
     if obj is None:
-        if not errors.sorted():  # it is empty; that it is missing is an error already
+        if known.get("object") == "":  # that it is missing is an error already
             errors.add(("object",), _NO_OBJECT)
         return None
     build.namespace(obj, request)
     base = ClusterState(own_namespace=given(settings.own_namespace, DEFAULT_NAMESPACE))
     if isinstance(settings.api_audiences, tuple):
         base = ClusterState(own_namespace=base.own_namespace, api_audiences=settings.api_audiences)
-    state = list(build.manifests(given(settings.cluster, ())))
     cluster = cluster_of(state, base, request["namespace"])
     case = PolicyCase(settings, policy or default, cluster, obj, request, time)
     missing = MissingSecrets(state, case.policy, cluster, request["namespace"])
     case.missing_secrets = missing.used_by(case.read(obj, Phase.CHECK).object, request["namespace"])
-    for path, message in case.mistakes(is_complete=not errors.sorted()):
+    for path, message in case.mistakes(is_complete=not errors.count):
         errors.add(("object", *path), message)
     if settings.api_token is True:
         read = case.read(obj, Phase.CHECK)
@@ -174,7 +174,7 @@ def build_case(
             case.object = with_api_token(obj)
         else:
             errors.add(("apiToken",), "only a valid Pod that is created has this token")
-    return None if errors.sorted() else case
+    return None if errors.count else case
 
 
 class _Builder:
@@ -213,8 +213,9 @@ class _Builder:
         if isinstance(value, dict):
             group = RESOURCES.get(str(value.get("kind", "Pod")), ("",))[0]
             obj = {**_DEFAULT_OBJECT, "apiVersion": f"{group}/v1".lstrip("/"), **value}
+            before = self._errors.count
             read = [self._check_kind(path, manifest) for manifest in self._read(path, json.dumps(obj).encode(), "")]
-            if len(read) != 1 and not self._errors.sorted():
+            if len(read) != 1 and self._errors.count == before:
                 self._errors.add(path, "must be one object, not a List")
             return obj if len(read) == 1 else None
         if not isinstance(value, str) or not value:
@@ -222,11 +223,12 @@ class _Builder:
                 self._errors.add(path, _NO_OBJECT)
             return None
         name, _, wanted = value.partition("#")
+        before = self._errors.count
         every = list(self._in_file(path, name))
         manifests = [manifest for manifest in every if wanted in ("", manifest.title)]
         if len(manifests) == 1:
             return self._check_kind(path, manifests[0])
-        if not self._errors.sorted():
+        if self._errors.count == before:
             titles = [manifest.title for manifest in every]
             if manifests:
                 message = f"{quote(value)} has {len(manifests)} objects; name one of them: {name}#KIND/NAME"

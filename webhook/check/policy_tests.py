@@ -151,12 +151,14 @@ def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: Bin
         )
         return
     known: set[tuple[str, int | None]] = set()  # also errors in settings, which several cases have
+    lines: dict[str, int] = {}
     for result in read_cases(source.path, text, run):
         if isinstance(result, NotSelected):
             report.not_selected.append(result)
         elif isinstance(result, InputProblem):
             report.problems.append(result)
         elif isinstance(result, UnrunCase):
+            _add_name(report, lines, source.path, result.name, result.line)
             report.unrun.append(result)
             report.problems += (problem for problem in result.problems if (problem.message, problem.line) not in known)
             known |= {(problem.message, problem.line) for problem in result.problems}
@@ -164,7 +166,16 @@ def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: Bin
             case, line = result
             failures, missing = tuple(case.failures()), tuple(case.missing_secrets)
             name, is_default = case.settings.case, case.is_default_expected
+            _add_name(report, lines, source.path, name, line)
             report.results.append(CaseResult(source.path, line, name, failures, missing, is_default))
+
+
+def _add_name(report: PolicyTestReport, lines: dict[str, int], path: str, name: str, line: int) -> None:
+    """Add the line of a case to those of its file, and a warning if another one has its name."""
+    if first := lines.get(name):
+        message = f"the case {quote(name)} in line {first} has the same name; rename one of them"
+        report.warnings.append(InputProblem(path, message, line))
+    lines.setdefault(name, line)
 
 
 def read_cases(
@@ -183,6 +194,8 @@ def read_cases(
             yield NotSelected(path, value["case"])
             continue
         errors = ErrorCollector(document.place_of)
+        for warning in document.warnings:  # what is meant is unknown
+            errors.add(warning.path, warning.message, place=(warning.line, warning.column))
         case = build_case(value, run.files.reader(path), run.default, run.now, errors)
         line = document.line_of("/case")
         yield (
@@ -195,7 +208,9 @@ def read_cases(
 
 
 def _problem(path: str, error: PolicyError, document: CaseDocument) -> InputProblem:
-    return InputProblem(path, f"{error.path}: {error.message}".removeprefix(": "), error.line, document.number)
+    return InputProblem(
+        path, f"{error.path}: {error.message}".removeprefix(": "), error.line, document.number, error.column or None
+    )
 
 
 class PolicyFiles:

@@ -59,10 +59,19 @@ def _summary(report: PolicyTestReport) -> str:
 
 
 def format_json_report(report: PolicyTestReport, _options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
-    """Yield the report as indented JSON, with the cases that passed."""
+    """Yield the report as indented JSON, with the cases that passed, and those that cannot be run."""
     yield format_json({
         "version": VERSION,
         "cases": [_case(result) for result in report.results],
+        "notRun": [
+            {
+                "file": case.file,
+                "line": case.line,
+                "case": case.name,
+                "problems": [_problem(problem) for problem in case.problems],
+            }
+            for case in report.unrun
+        ],
         "summary": {
             "cases": len(report.results) + len(report.unrun),
             "passed": len(report.results) - len(report.failed),

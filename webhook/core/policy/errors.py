@@ -52,6 +52,11 @@ class ErrorCollector:
         self._bytes += len(str(error).encode())
         self._errors.append(error)
 
+    @property
+    def count(self) -> int:
+        """How many errors there are."""
+        return len(self._errors) + self._omitted
+
     def suggest(self, wrong: str, known: Iterable[str]) -> str:
         """Return a 'did you mean' for a word, unless nobody will see it: looking is slow."""
         return "" if self._bytes >= MAX_BYTES else did_you_mean(wrong, known)
