@@ -19,7 +19,7 @@ from webhook.core.snapshot import Snapshot
 from webhook.status.probe import ProbeFinding, ProbePod, ProbeResult, check_answer, expect, is_unlocked, probe_pod
 
 log = logging.getLogger("tokenguard.probe")
-RETRY_DELAY = 3.0
+RETRY_DELAY = 5.0
 """Seconds after which an unexpected answer is tried again: replicas need not have got a new policy at the same time."""
 _JITTER = 0.2
 _FIRST_DELAY = 10.0

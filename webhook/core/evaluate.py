@@ -76,7 +76,7 @@ def allow_unpatched(decision: Decision) -> Decision:
     if decision.outcome is not Outcome.DENIED:
         return decision
     findings = tuple([
-        replace(finding, action=_AUDIT) if _is_unpatched(finding) else finding
+        replace(finding, action=_AUDIT) if is_unpatched(finding) else finding
         for finding in decision.findings
     ])  # fmt: skip
     actions = {finding.action for finding in findings}
@@ -85,7 +85,7 @@ def allow_unpatched(decision: Decision) -> Decision:
     return replace(decision, outcome=Outcome.WARNED if _WARN in actions else Outcome.ALLOWED, findings=findings)
 
 
-def _is_unpatched(finding: Finding) -> bool:
+def is_unpatched(finding: Finding) -> bool:
     """Return whether the mutating webhook should have patched this: nobody wrote it, so nothing else rejects it."""
     return finding.action is _REJECT and bool(finding.violation.edits) and not finding.violation.authored
 

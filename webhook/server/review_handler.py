@@ -15,6 +15,7 @@ from webhook.core.evaluate import allow_unpatched, evaluate, policy_independent_
 from webhook.core.kinds import WARN_ONLY, Subject
 from webhook.core.owner_event import OwnerEvent, build_owner_event
 from webhook.core.policy.model import Mode
+from webhook.core.policy_change import DURATION, evaluate_after_change
 from webhook.core.snapshot import Snapshot
 from webhook.server.admission_response import encode_response
 from webhook.server.audit_log.logger import AuditLog
@@ -105,7 +106,7 @@ class ReviewHandler:
         request, snapshot = review.request, review.snapshot
         try:
             if snapshot is not None:
-                decision = evaluate(request, snapshot.policy, snapshot.cluster, review.now)
+                decision = _evaluate(request, snapshot, review.now)
                 return allow_unpatched(decision) if self._allows_unpatched_pods else decision
             independent = policy_independent_decision(request, self._own_namespace, review.now)
         except Exception as error:  # noqa: BLE001 - as above
@@ -186,6 +187,13 @@ class ReviewHandler:
         self._metrics.count(INTERNAL_ERRORS)
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("internal error, %s: %s\n%s", source, type(error).__name__, where)
+
+
+def _evaluate(request: AdmissionRequest, snapshot: Snapshot, now: dt.datetime) -> Decision:
+    policy, previous, cluster = snapshot.policy, snapshot.previous, snapshot.cluster
+    if previous is not None and time.monotonic() - snapshot.changed < DURATION:
+        return evaluate_after_change(request, policy, previous, cluster, now)
+    return evaluate(request, policy, cluster, now)
 
 
 def fallback_decision(request: AdmissionRequest, decision: Decision, reason: str) -> Decision | None:

@@ -1,11 +1,14 @@
 """The current policy and cluster state of the server, and what is missing; `readiness` decides from it."""
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from webhook.core.cluster_state import ClusterState
 from webhook.core.policy.model import Policy
+from webhook.core.policy_change import DURATION
 from webhook.core.snapshot import Snapshot
 from webhook.pki.certificate import Certificate
 
@@ -28,6 +31,8 @@ class State:
     awaits_certificate: bool = False
     backstop_in_sync: bool | None = None
     _policy: Policy | None = None
+    _previous: Policy | None = None
+    _changed: float = -math.inf
     _cluster: ClusterState | None = None
     _api_audiences: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -36,6 +41,8 @@ class State:
     def use_policy(self, policy: Policy) -> None:
         """Replace the policy."""
         with self._lock:
+            if self._policy is not None and self._policy.revision != policy.revision:
+                self._previous, self._changed = self._policy, time.monotonic()
             self._policy = policy
             self._update("policy")
 
@@ -74,5 +81,7 @@ class State:
 
     def _update(self, loaded: str) -> None:
         self.not_ready_reasons.pop(loaded, None)
+        if time.monotonic() - self._changed > DURATION:
+            self._previous = None  # a policy may be large
         if self._policy is not None and self._cluster is not None:
-            self.snapshot = Snapshot(self._policy, self._cluster)
+            self.snapshot = Snapshot(self._policy, self._cluster, self._previous, self._changed)

@@ -1,0 +1,47 @@
+"""Which of two policies decides about a pod while replicas get the new one.
+
+Replicas get a changed policy up to seconds apart, and a pod is sent to two of them: one patches it, one validates it.
+Without this module, a pod that one policy has patched would be denied by the other one for want of a patch.
+"""
+
+import datetime as dt
+
+from webhook.core.admission_request import AdmissionRequest, Phase
+from webhook.core.cluster_state import ClusterState
+from webhook.core.decision import Decision, Finding, MountedToken, Outcome
+from webhook.core.evaluate import evaluate, is_unpatched
+from webhook.core.kinds import Subject
+from webhook.core.policy.model import Action, Policy
+
+DURATION = 3.0
+"""Seconds after a change in which replicas may evaluate by different policies."""
+
+
+def evaluate_after_change(
+    request: AdmissionRequest, policy: Policy, previous: Policy, cluster: ClusterState, now: dt.datetime
+) -> Decision:
+    """Return the decision of a policy that has just replaced `previous`, for some pods that of `previous`.
+
+    `previous` decides about a pod if it patches what the policy does not patch, because another replica may still
+    require this patch; and if it admits what the policy denies only for want of patches, because another replica has
+    evaluated the pod before. What the policy rejects for another reason is denied.
+    """
+    decision = evaluate(request, policy, cluster, now)
+    if request.subject is not Subject.POD:
+        return decision
+    if request.phase is Phase.MUTATE:
+        before = evaluate(request, previous, cluster, now)
+        return decision if _patched(before) <= _patched(decision) else before
+    if decision.outcome is Outcome.DENIED and all(map(_lacks_patch, decision.rejections())):
+        before = evaluate(request, previous, cluster, now)
+        return decision if before.outcome is Outcome.DENIED else before
+    return decision
+
+
+def _patched(decision: Decision) -> set[tuple[str, str, MountedToken | None]]:
+    patched = [finding for finding in decision.findings if finding.action is Action.PATCH]
+    return {(finding.rule, finding.violation.pointer, finding.violation.token) for finding in patched}
+
+
+def _lacks_patch(finding: Finding) -> bool:
+    return bool(finding.violation.edits) and (finding.intended is Action.PATCH or is_unpatched(finding))
