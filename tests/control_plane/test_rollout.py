@@ -85,11 +85,12 @@ class Walk:
         manifest["metadata"]["ownerReferences"] = [OWNER | {"name": f"{account}-1", "uid": account}]
         return self.plane.kubectl("create", "-o", "json", "-f", "-", stdin=manifest)
 
-    def put_in_force(self, mode_of_team_a: str) -> None:
-        """Wait until a policy that was written is in force."""
+    def put_in_force(self, mode: str) -> None:
+        """Wait until a policy that was written is in force in team-a, whose mode it sets."""
         probe = pod("probe", "team-a", container=reads_legacy("app-token"))
-        expected = {"warn": "Warning: ", "enforce": "denied the request"}[mode_of_team_a]
-        eventually(lambda: expected in self.plane.kubectl("create", "--dry-run=server", "-f", "-", stdin=probe).stderr)
+        expected = {"warn": "Warning: ", "enforce": "denied the request", "audit": '"expirationSeconds": 3607'}[mode]
+        command = ["create", "--dry-run=server", "-o", "json", "-f", "-"]
+        eventually(lambda: expected in "{0.stderr}{0.stdout}".format(self.plane.kubectl(*command, stdin=probe)))
 
 
 @pytest.fixture(scope="module")
@@ -112,9 +113,10 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     # 1: nothing is changed, rejected or warned of
     audit = yaml_in(1)
     put_policy(rollout.plane, audit)
-    eventually(lambda: rollout.create("before").returncode == 0)
-    assert set(lifetimes(rollout.create("unchanged"))) == {3607}
-    assert "Warning" not in rollout.create("unwarned").stderr
+    rollout.put_in_force("audit")
+    created = [rollout.create(name) for name in ("before", "unchanged", "unwarned")]
+    assert [lifetimes(done) for done in created] == [[3607]] * 3
+    assert not any("Warning" in done.stderr for done in created)
 
     # 2: what there is, under the goal
     goal = yaml_in(2)
@@ -167,8 +169,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     rollout.run(7)
     eventually(lambda: "legacy-token-reference: " in rollout.create("refused-too", namespace="team-b").stderr)
     assert "Warning: legacy-token-reference: " in rollout.create("late", namespace="team-z").stderr
-    done = rollout.plane.kubectl("create", "-o", "json", "-f", "-", stdin=pod("capped", "team-b"))
-    assert lifetimes(done) == [3600]
+    assert lifetimes(rollout.plane.kubectl("create", "-o", "json", "-f", "-", stdin=pod("capped", "team-b"))) == [3600]
     assert (rollout.folder / "stricter.html").stat().st_size > 10_000
 
     # and back within a second

@@ -7,33 +7,35 @@ Without this module, a pod that one policy has patched would be denied by the ot
 import datetime as dt
 
 from webhook.core.admission_request import AdmissionRequest, Phase
-from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Decision, Finding, MountedToken, Outcome
 from webhook.core.evaluate import evaluate, is_unpatched
 from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action, Policy
+from webhook.core.snapshot import Snapshot
 
 DURATION = 3.0
-"""Seconds after a change in which replicas may evaluate by different policies."""
+"""Seconds after a change in which a pod may still be admitted as the previous policy admits it."""
+PATCH_DURATION = 1.0
+"""Seconds after a change in which a pod is still patched as before. Short, because a patch stays as long as its pod."""
 
 
 def evaluate_after_change(
-    request: AdmissionRequest, policy: Policy, previous: Policy, cluster: ClusterState, now: dt.datetime
+    request: AdmissionRequest, snapshot: Snapshot, previous: Policy, age: float, now: dt.datetime
 ) -> Decision:
-    """Return the decision of a policy that has just replaced `previous`, for some pods that of `previous`.
+    """Return the decision of a policy that replaced `previous` `age` seconds ago, for some pods that of `previous`.
 
     `previous` decides about a pod if it patches what the policy does not patch, because another replica may still
     require this patch; and if it admits what the policy denies only for want of patches, because another replica has
     evaluated the pod before. What the policy rejects for another reason is denied.
     """
-    decision = evaluate(request, policy, cluster, now)
+    decision = evaluate(request, snapshot.policy, snapshot.cluster, now)
     if request.subject is not Subject.POD:
         return decision
     if request.phase is Phase.MUTATE:
-        before = evaluate(request, previous, cluster, now)
+        before = evaluate(request, previous, snapshot.cluster, now) if age < PATCH_DURATION else decision
         return decision if _patched(before) <= _patched(decision) else before
     if decision.outcome is Outcome.DENIED and all(map(_lacks_patch, decision.rejections())):
-        before = evaluate(request, previous, cluster, now)
+        before = evaluate(request, previous, snapshot.cluster, now)
         return decision if before.outcome is Outcome.DENIED else before
     return decision
 

@@ -190,10 +190,10 @@ class ReviewHandler:
 
 
 def _evaluate(request: AdmissionRequest, snapshot: Snapshot, now: dt.datetime) -> Decision:
-    policy, previous, cluster = snapshot.policy, snapshot.previous, snapshot.cluster
-    if previous is not None and time.monotonic() - snapshot.changed < DURATION:
-        return evaluate_after_change(request, policy, previous, cluster, now)
-    return evaluate(request, policy, cluster, now)
+    previous = snapshot.previous
+    if previous is not None and (age := time.monotonic() - snapshot.changed) < DURATION:
+        return evaluate_after_change(request, snapshot, previous, age, now)
+    return evaluate(request, snapshot.policy, snapshot.cluster, now)
 
 
 def fallback_decision(request: AdmissionRequest, decision: Decision, reason: str) -> Decision | None:
