@@ -520,6 +520,15 @@ def test_text_shows_every_difference_of_two_policies(now, then, expected) -> Non
         ]  # fmt: skip
 
 
+@pytest.mark.parametrize("pods", [5, 6])
+def test_text_says_where_folded_changes_are_listed(pods) -> None:
+    small = Small()
+    for number in range(pods):
+        small.pod(f"p{number}", live())
+    changes = text(small.scan(INJECT, "")).split("\n\n")[1]
+    assert ("and 1 more" in changes, "\n    --output html and json list each" in changes) == (pods > 5, pods > 5)
+
+
 def test_text_shows_changes_of_accounts() -> None:
     small_cluster = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     report = text(small_cluster.scan('rules: {legacy-token-reference: "off"}\n', ""))
