@@ -1,21 +1,23 @@
-"""Warnings about pod templates that are not evaluated, and about pods without containers."""
+"""Pod templates of any kind, and warnings about pods without containers."""
 
 import json
 
 import pytest
 
-from tests.check.runs import checked, policy
+from tests.check.runs import LEGACY_SECRET, checked, policy
 from tests.policies import HEAD
+from webhook.check import fix
 from webhook.check.report import CheckReport
+from webhook.core.decision import Outcome
 
 POD = {"spec": {"containers": [{"name": "a", "image": "b"}]}}
-ADD = "add to the policy's workloads: "
+LONG = {"spec": {**POD["spec"], "volumes": [{"name": "t", "projected": {"sources": [
+    {"serviceAccountToken": {"path": "t", "audience": "vault", "expirationSeconds": 86400}},
+]}}]}}  # fmt: skip
+SOURCE = "spec.volumes[0].projected.sources[0]"
+RUNNER_HEAD = "apiVersion: example.com/v1\nkind: Runner\nmetadata: {name: a}\n"
+READS_LEGACY = {"name": "a", "env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "robot-token", "key": "t"}}}]}
 RUNNER = "{apiGroup: example.com, kind: Runner, template: /spec/template}"
-ONE = "a policy can name one template of a kind, outside of lists; to check "
-COPY_IT = f"{ONE}it, copy it into a PodTemplate"
-COPY_OTHERS = f"{ONE}the others, copy them into PodTemplates"
-WORKERS = [f"spec.workers[{number}].template" for number in range(3)]
-RAY = {"headGroupSpec": {"template": POD}, "workerGroupSpecs": [{"template": POD}] * 4}
 
 
 def checked_spec(spec: object, kind: str = "Runner", group: str = "example.com", workloads: str = "") -> CheckReport:
@@ -23,86 +25,63 @@ def checked_spec(spec: object, kind: str = "Runner", group: str = "example.com",
     return checked(f"{head}spec: {json.dumps(spec)}\n", under=policy(f"{HEAD}workloads: [{workloads}]\n"))
 
 
-def messages(report: CheckReport) -> list[str]:
-    return [warning.message for warning in report.warnings]
-
-
-UNLISTED = {
-    "in maps": ({"template": POD}, "pod template spec.template is not evaluated", f"{ADD}{RUNNER}"),
-    "without an image": (
-        {"podTemplate": {"spec": {"containers": [{"name": "a"}]}}},
-        "pod template spec.podTemplate is not evaluated",
-        f"{ADD}{RUNNER.replace('template: /spec/t', 'template: /spec/podT')}",
-    ),
+TEMPLATES = {
+    "in maps": ({"template": LONG}, ["spec.template"]),
+    "without an image": ({"template": {"spec": LONG["spec"] | {"containers": [{"name": "a"}]}}}, ["spec.template"]),
     "with init containers alone": (
-        {"template": {"spec": {"initContainers": [{"name": "a"}]}}},
-        "pod template spec.template is not evaluated",
-        f"{ADD}{RUNNER}",
+        {"template": {"spec": {"initContainers": [{"name": "a"}], "volumes": LONG["spec"]["volumes"]}}},
+        ["spec.template"],
     ),
-    "in a list": (
-        {"jobs": [{"template": {"spec": {"template": POD}}}]},
-        "pod template spec.jobs[0].template.spec.template is not evaluated",
-        COPY_IT,
-    ),
-    "in both": (
-        {"workers": [{"template": POD}], "template": POD},
-        "pod templates spec.workers[0].template and spec.template are not evaluated",
-        f"{ADD}{RUNNER}; {COPY_OTHERS}",
-    ),
-    "two in maps": (
-        {"template": POD, "worker": POD},
-        "pod templates spec.template and spec.worker are not evaluated",
-        f"{ADD}{RUNNER}; {COPY_OTHERS}",
-    ),
-    "many": (
-        {"workers": [{"template": POD}] * 5},
-        f"pod templates {', '.join(WORKERS)} and 2 more are not evaluated",
-        f"{ONE}them, copy them into PodTemplates",
-    ),
-    "below a key with a slash": (
-        {"a/b": POD},
-        "pod template spec[a/b] is not evaluated",
-        f"{ADD}{RUNNER.replace('/template', '/a~1b')}",
-    ),
+    "in a list": ({"jobs": [{"template": {"spec": {"template": LONG}}}]}, ["spec.jobs[0].template.spec.template"]),
+    "in both": ({"workers": [{"template": LONG}], "template": LONG}, ["spec.template", "spec.workers[0].template"]),
+    "one of two": ({"template": POD, "worker": LONG}, ["spec.worker"]),
+    "below a key with a slash": ({"a/b": LONG}, ["spec[a/b]"]),
 }
 
 
-@pytest.mark.parametrize(("spec", "what", "advice"), UNLISTED.values(), ids=UNLISTED)
-def test_check_templates_of_unlisted_kind_are_one_warning(spec: object, what: str, advice: str) -> None:
-    report = checked_spec(spec)
-    assert messages(report) == [f"Runner/a: {what}; {advice}"]
-    assert report.exit_status == 0
+@pytest.mark.parametrize("entry", ["", RUNNER])
+@pytest.mark.parametrize(("spec", "paths"), TEMPLATES.values(), ids=TEMPLATES)
+def test_check_templates_of_any_kind_are_evaluated(spec: object, paths: list[str], entry: str) -> None:
+    report = checked_spec(spec, workloads=entry)
+    assert sorted(finding.path for finding in report.findings) == [f"{path}.{SOURCE}" for path in paths]
+    assert {finding.changes for finding in report.findings} == {("serviceAccountToken.expirationSeconds: 3600",)}
+    assert (report.exit_status, report.warnings, report.not_evaluated) == (1, [], [])
+    assert [report.summary.objects, *report.summary.outcomes.values()] == [1, 0, 1, 0, 0]
 
 
-def test_check_warning_about_template_is_at_its_key() -> None:
-    text = "apiVersion: example.com/v1\nkind: Runner\nspec:\n  template:\n    spec: {containers: [{name: a}]}\n"
-    [warning] = checked(text).warnings
-    assert (warning.line, warning.column) == (4, 3)
+def test_check_templates_in_a_list_are_all_patched() -> None:
+    report = checked_spec({"workers": [{"template": LONG}] * 3, "template": POD}, "RayCluster", "ray.io")
+    after = "".join(text for file in fix.fixed_files(report) for text in [file.after])
+    assert (after.count("3600"), after.count("86400")) == (3, 0)
 
 
-def test_check_listed_kind_is_warned_about_other_templates() -> None:
-    entry = "{apiGroup: ray.io, kind: RayCluster, template: /spec/headGroupSpec/template}"
-    report = checked_spec(RAY, "RayCluster", "ray.io", entry)
-    [message] = messages(report)
-    workers = ", ".join(WORKERS).replace("workers", "workerGroupSpecs")
-    assert message.startswith(f"RayCluster/a: pod templates {workers} and 1 more are not evaluated; {ONE}them")
-    assert len(report.evaluations) == 1
-    assert report.evaluations[0].is_evaluated
+def test_check_most_severe_template_decides() -> None:
+    pods = [POD, LONG, {"spec": POD["spec"] | {"containers": [READS_LEGACY]}}]
+    report = checked(f"{LEGACY_SECRET}---\n{RUNNER_HEAD}spec: {json.dumps({'pods': pods})}\n")
+    runner = report.evaluations[-1]
+    assert (runner.title, runner.outcome) == ("Runner/a", Outcome.DENIED)
+    rules = [finding.rule for finding in report.findings if finding.evaluation is runner]
+    assert sorted(rules) == ["legacy-token-reference", "token-expiration"]
 
 
-def test_check_listed_kind_without_its_template_is_warned_about() -> None:
-    [message] = messages(checked_spec({"worker": POD}, workloads=RUNNER))
-    entry = RUNNER.replace("/template", "/worker")
-    assert message.endswith(f"is not evaluated; replace the entry in the policy's workloads: {entry}")
+def test_check_counts_templates_as_mode_enforce_would_decide() -> None:
+    report = checked(f"{RUNNER_HEAD}spec: {json.dumps({'pods': [POD, LONG]})}\n", under=policy(f"{HEAD}mode: audit\n"))
+    assert report.summary.enforced == {Outcome.PATCHED: 1}
 
 
-def test_check_listed_kind_with_one_template_has_no_warning() -> None:
-    assert messages(checked_spec({"template": POD}, workloads=RUNNER)) == []
+def test_check_unreadable_template_is_a_warning() -> None:
+    pods = [{"spec": {"containers": [{"name": "a", "env": {"A": "b"}}]}}, LONG]
+    report = checked(f"{RUNNER_HEAD}spec:\n  pods: {json.dumps(pods)}\n")
+    [warning] = report.warnings
+    assert warning.message.startswith("Runner/a: pod template spec.pods[0] is not evaluated: ")
+    assert (warning.line, [finding.rule for finding in report.findings]) == (5, ["token-expiration"])
 
 
-def test_check_well_known_kind_is_warned_about_other_templates() -> None:
-    [message] = messages(checked_spec({"template": POD, "preview": POD}, "Rollout", "argoproj.io"))
-    assert message == f"Rollout/a: pod template spec.preview is not evaluated; {COPY_IT}"
+def test_check_found_template_is_excluded_in_kube_system() -> None:
+    text = RUNNER_HEAD.replace("a}", "a, namespace: kube-system}") + f"spec: {json.dumps({'pods': [LONG]})}\n"
+    report = checked(text)
+    assert [skipped.reason for skipped in report.not_evaluated] == ["namespace kube-system"]
+    assert (report.findings, report.warnings) == ([], [])
 
 
 USUAL = {
@@ -112,6 +91,7 @@ USUAL = {
     "without a template": ("Runner", "example.com/v1", {"template": {"spec": {"containers": 3}}}),
     "without containers": ("Runner", "example.com/v1", {"template": {"spec": {"containers": []}}}),
     "with containers of its own": ("Prometheus", "monitoring.coreos.com/v1", POD["spec"]),
+    "a Template to be processed": ("Template", "template.openshift.io/v1", {"template": LONG}),
     "with reviewed pods": ("AdmissionReview", "admission.k8s.io/v1", {"object": POD}),
     "with an expression": (
         "ClusterPolicy",
@@ -130,18 +110,6 @@ USUAL = {
 def test_check_kind_without_pod_template_has_no_warning(kind: str, version: str, spec: object) -> None:
     report = checked(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {json.dumps(spec)}\n")
     assert (report.warnings, report.problems) == ([], [])
-
-
-def test_check_template_in_kube_system_has_no_warning() -> None:
-    text = "apiVersion: argoproj.io/v1\nkind: Rollout\nmetadata: {name: a, namespace: kube-system}\nspec: "
-    assert checked(text + json.dumps({"template": POD, "other": POD})).warnings == []
-
-
-def test_check_copied_template_is_evaluated() -> None:
-    volumes = [{"name": "a", "hostPath": {"path": "/var/lib/kubelet"}}]
-    template = {"spec": {**POD["spec"], "volumes": volumes}}
-    text = f"apiVersion: v1\nkind: PodTemplate\nmetadata: {{name: a}}\ntemplate: {json.dumps(template)}\n"
-    assert [finding.rule for finding in checked(text).findings] == ["kubelet-hostpath"]
 
 
 INCOMPLETE = {

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +12,7 @@ from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, is_
 from webhook.check.kustomization import FILE_NAMES
 from webhook.check.missing_secrets import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
-from webhook.check.pod_templates import missing_containers, unevaluated_templates
+from webhook.check.pod_templates import combined, found_templates, missing_containers, unreadable_templates
 from webhook.check.report import (
     EXCLUDED,
     NO_OBJECTS,
@@ -159,6 +159,10 @@ def _without_manifests(report: CheckReport) -> Iterator[InputProblem]:
         yield InputProblem(root, f"contains no Kubernetes manifest{hint}")
 
 
+_Part = tuple[AdmissionRequest, Decision]
+"""What is evaluated of an object: the object, or one of its pod templates."""
+
+
 class _Evaluator:
     """Evaluates manifests and adds the results to a report."""
 
@@ -177,30 +181,34 @@ class _Evaluator:
 
     def evaluate(self, file: ParsedFile, manifest: Manifest, namespace: str) -> None:
         """Evaluate a manifest in a namespace, and add the evaluation, its findings and its place in the summary."""
-        workloads = self._policy.workloads
         error = version_error(manifest)
         kind = ("", "") if error else manifest.group_kind
-        request = manifest_request(kind, manifest.raw, namespace=namespace, workloads=workloads)
-        subject, decision = request.subject, evaluate(request, self._policy, self._cluster, self._now)
-        decision = without_placeholder(decision, manifest)
+        request = manifest_request(kind, manifest.raw, namespace=namespace, workloads=self._policy.workloads)
+        found = list(found_templates(manifest, request, namespace))
+        parts = [(request, without_placeholder(self._decide(request), manifest))]
+        parts += [(each, self._decide(each)) for each in found if not each.problem]
+        if len(parts) > 1 and parts[0][1].coverage is Coverage.NOT_EVALUATED:
+            del parts[0]  # only the templates that were found are evaluated
+        subject, decision = parts[0][0].subject, combined([decision for _, decision in parts])
         shown = "" if subject in CLUSTER_SCOPED else namespace
         evaluation = ManifestEvaluation(file.source.path, manifest, shown, subject, decision, _outcome(decision))
         report = self._report
         report.evaluations.append(evaluation)
         if warning := version_warning(manifest):
             report.warnings.append(evaluation.problem(warning))
+        report.warnings += unreadable_templates(evaluation, found, self._source_of)
         if not evaluation.is_evaluated:
             self._add_not_evaluated(file, evaluation, request, error)
             return
-        for finding in sorted(self._findings(evaluation, request), key=lambda each: each.position):
+        for finding in sorted(self._findings(evaluation, parts), key=lambda each: each.position):
             (report.findings if finding.counts else report.notes).append(finding)
         unknown = list(field_warnings(evaluation, request.object, self._source_of))
         report.warnings += unknown or missing_containers(evaluation, request)  # an unknown field is the likely cause
-        report.warnings += unevaluated_templates(evaluation, request.template_pointer, self._policy, self._source_of)
-        self._missing.add(evaluation, request.object, namespace)
+        for each, _ in parts:
+            self._missing.add(evaluation, each.object, namespace)
         report.summary.outcomes[evaluation.outcome] += 1
         report.summary.exempt += sum(_counts(finding) for finding, _ in evaluation.decision.exempted)
-        self._count_enforced(request, evaluation)
+        self._count_enforced(parts, evaluation)
 
     def _add_not_evaluated(
         self, file: ParsedFile, evaluation: ManifestEvaluation, request: AdmissionRequest, error: str
@@ -226,17 +234,20 @@ class _Evaluator:
             report.warnings.append(evaluation.problem(warning))
         elif evaluation.decision.coverage is not Coverage.EXCLUDED:
             report.warnings += missing_containers(evaluation, request)
-            report.warnings += unevaluated_templates(evaluation, "", self._policy, self._source_of)
 
-    def _count_enforced(self, request: AdmissionRequest, evaluation: ManifestEvaluation) -> None:
+    def _decide(self, request: AdmissionRequest) -> Decision:
+        return evaluate(request, self._policy, self._cluster, self._now)
+
+    def _count_enforced(self, parts: Sequence[_Part], evaluation: ManifestEvaluation) -> None:
         """Count the outcome that the object would have under mode enforce."""
         outcome = evaluation.outcome
         if evaluation.decision.mode not in (None, Mode.ENFORCE):
             self.every_object_enforced = False
-            outcome = _outcome(evaluate(request, self._enforced, self._cluster, self._now))
+            enforced = (evaluate(request, self._enforced, self._cluster, self._now) for request, _ in parts)
+            outcome = _outcome(combined([*enforced]))
         self.enforced[outcome] += 1
 
-    def _findings(self, evaluation: ManifestEvaluation, request: AdmissionRequest) -> Iterator[CheckFinding]:
+    def _findings(self, evaluation: ManifestEvaluation, parts: Sequence[_Part]) -> Iterator[CheckFinding]:
         """Yield the findings about an object."""
         manifest, decision = evaluation.manifest, evaluation.decision
         if decision.problem:
@@ -253,14 +264,14 @@ class _Evaluator:
             )
             for warning in decision.policy_warnings
         )
-        ended = self._ended_exemptions(request, decision)
-        for finding in decision.findings:
-            shown = self._finding(evaluation, finding, request.template_pointer)
-            if exemption := ended.get((finding.rule, finding.violation.pointer)):
-                shown = replace(
-                    shown, advice="; ".join(filter(None, (shown.advice, f"its exemption ended: {exemption}")))
-                )
-            yield shown
+        for request, part in parts:
+            ended = self._ended_exemptions(request, part)
+            for finding in part.findings:
+                shown = self._finding(evaluation, finding, request.template_pointer)
+                if exemption := ended.get((finding.rule, finding.violation.pointer)):
+                    advice = "; ".join(filter(None, (shown.advice, f"its exemption ended: {exemption}")))
+                    shown = replace(shown, advice=advice)
+                yield shown
         for rule, exemption in decision.exemptions:
             message = f"exempt: {exemption}"
             yield CheckFinding(evaluation, rule, Action.OFF, "", message, manifest.line, counts=False)

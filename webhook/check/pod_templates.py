@@ -1,7 +1,7 @@
-"""Warnings about the pod templates of an object: those that are not evaluated, and those that are missing."""
+"""The pod templates of custom kinds, found by their form, and a warning if an object has none."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -9,19 +9,17 @@ import msgspec
 from webhook.check.input_files import InputProblem
 from webhook.check.report import ManifestEvaluation
 from webhook.check.source_map import SourceMap
-from webhook.core.admission_request import AdmissionRequest
-from webhook.core.custom_workloads import GroupKind
-from webhook.core.documents.yaml_writer import write_flow
+from webhook.core.admission_request import AdmissionRequest, template_request
+from webhook.core.decision import Decision, Outcome
 from webhook.core.json_patch import escape, json_path
 from webhook.core.k8s_types import AnyWorkload, Pod
 from webhook.core.kinds import KINDS
 from webhook.core.manifests import Manifest
-from webhook.core.policy.model import Policy
-from webhook.core.policy.schema import TEMPLATE_POINTER
 
 _KUBERNETES = frozenset({"admission.k8s.io", "extensions", *(group for group, _ in KINDS)})
 """API groups of Kubernetes itself: their kinds have one pod template or none."""
-_MAX_PATHS = 3
+_PROCESSED = "template.openshift.io"
+"""The API group of a kind whose objects are evaluated after it was processed."""
 _NO_TEMPLATES = ("metadata", "status")
 """Fields of an object whose values create no pods."""
 _CONTAINER_LISTS = ("containers", "initContainers")
@@ -46,47 +44,46 @@ def missing_containers(evaluation: ManifestEvaluation, request: AdmissionRequest
     yield evaluation.problem(f"{message}; add it, or, of a patch, check the patched object")
 
 
-def unevaluated_templates(
-    evaluation: ManifestEvaluation, evaluated: str, policy: Policy, source_of: Callable[[Manifest], SourceMap]
-) -> Iterator[InputProblem]:
-    """Yield a warning about the pod templates of an object of a custom kind that no rule was applied to.
+def found_templates(manifest: Manifest, request: AdmissionRequest, namespace: str) -> Iterator[AdmissionRequest]:
+    """Yield a request for each pod template in an object of a custom kind that `request` is not about.
 
-    `evaluated` is the JSON Pointer of the template that rules were applied to; empty if there is none.
+    A template is recognised by its form, wherever it is. If it cannot be read, the request has a problem.
     """
-    manifest = evaluation.manifest
-    if manifest.group in _KUBERNETES or b'ontainers":' not in manifest.raw:
+    if manifest.group in {*_KUBERNETES, _PROCESSED} or b'ontainers":' not in manifest.raw:
         return
-    pointers = [pointer for pointer in _pod_templates(msgspec.json.decode(manifest.raw)) if pointer != evaluated]
-    if not pointers:
-        return
-    paths = [json_path(pointer) for pointer in pointers]
-    what = f"pod template {paths[0]} is not evaluated"
-    if len(paths) > 1:
-        more = len(paths) - _MAX_PATHS
-        last = f" and {more} more" if more > 0 else f" and {paths.pop()}"
-        what = f"pod templates {', '.join(paths[:_MAX_PATHS])}{last} are not evaluated"
-    advice = _advice(manifest.group_kind, pointers, policy, is_any_evaluated=bool(evaluated))
-    yield evaluation.problem_at(pointers[0], f"{evaluation.title}: {what}; {advice}", source_of(manifest))
+    for pointer, value in _pod_templates(msgspec.json.decode(manifest.raw)):
+        if pointer != request.template_pointer:
+            yield template_request(manifest.kind, msgspec.json.encode(value), pointer, namespace=namespace)
 
 
-def _advice(kind: GroupKind, pointers: list[str], policy: Policy, *, is_any_evaluated: bool) -> str:
-    """Return what to do about templates: a policy can name one that is outside of lists."""
-    nameable = [pointer for pointer in pointers if TEMPLATE_POINTER.fullmatch(pointer)]
-    others = "them, copy them into PodTemplates" if len(pointers) > 1 else "it, copy it into a PodTemplate"
-    advice = ""
-    if nameable and not is_any_evaluated:
-        group, name = kind
-        entry = write_flow({"apiGroup": group, "kind": name, "template": nameable[0]})
-        verb = "replace the entry in" if kind in policy.workloads else "add to"
-        advice = f"{verb} the policy's workloads: {entry}"
-        if len(pointers) == 1:
-            return advice
-        advice, others = f"{advice}; ", "the others, copy them into PodTemplates"
-    return f"{advice}a policy can name one template of a kind, outside of lists; to check {others}"
+def unreadable_templates(
+    evaluation: ManifestEvaluation, found: Iterable[AdmissionRequest], source_of: Callable[[Manifest], SourceMap]
+) -> Iterator[InputProblem]:
+    """Yield a warning about each pod template that was found, but cannot be read."""
+    for request in found:
+        if request.problem:
+            what = f"pod template {json_path(request.template_pointer)} is not evaluated: {request.problem}"
+            source = source_of(evaluation.manifest)
+            yield evaluation.problem_at(request.problem_field, f"{evaluation.title}: {what}", source)
 
 
-def _pod_templates(obj: dict[str, Any]) -> Iterator[str]:
-    """Yield the JSON Pointers of the pod templates below an object, in its order."""
+def combined(decisions: Sequence[Decision]) -> Decision:
+    """Return the decision about an object with so many pod templates: all findings, and the most severe outcome."""
+    first, *others = decisions
+    if not others:
+        return first
+    outcomes = [*Outcome]
+    return msgspec.structs.replace(
+        first,
+        outcome=max((each.outcome for each in decisions), key=outcomes.index),
+        findings=tuple(finding for each in decisions for finding in each.findings),
+        patch=tuple(operation for each in decisions for operation in each.patch),
+        exempted=tuple(pair for each in decisions for pair in each.exempted),
+    )
+
+
+def _pod_templates(obj: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the JSON Pointers and the values of the pod templates below an object, in its order."""
     pending: list[tuple[str, Any]] = [
         (f"/{escape(key)}", value) for key, value in reversed(obj.items()) if key not in _NO_TEMPLATES
     ]
@@ -94,7 +91,7 @@ def _pod_templates(obj: dict[str, Any]) -> Iterator[str]:
         pointer, value = pending.pop()
         if isinstance(value, dict):
             if _is_pod(value):
-                yield pointer
+                yield pointer, value
             below = [(escape(key), child) for key, child in value.items()]
         else:
             below = [(str(number), child) for number, child in enumerate(value)] if isinstance(value, list) else []

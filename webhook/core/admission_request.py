@@ -11,7 +11,7 @@ from webhook.core.decode_errors import explain_decode_error, problem_text
 from webhook.core.formatting import FastStrEnum
 from webhook.core.k8s_names import OPERATIONS, is_dns_label, is_resource, is_uid
 from webhook.core.k8s_types import CustomWorkload, Object, Pod
-from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, NO_WORKLOADS, Json, Kind, Subject, find_kind
+from webhook.core.kinds import CLUSTER_SCOPED, EPHEMERAL_CONTAINERS, KINDS, NO_WORKLOADS, Json, Kind, Subject, find_kind
 from webhook.core.policy.configmap import PolicyConfigMap
 from webhook.core.structs import FrozenStruct
 from webhook.core.token_objects import EvaluatedObject
@@ -215,6 +215,24 @@ def manifest_request(
         template_pointer=_template_pointer(kind, obj),
         problem=problem,
         problem_field=field,
+    )
+
+
+def template_request(kind: str, raw: bytes, pointer: str, *, namespace: str) -> AdmissionRequest:
+    """Return the request about a pod template (as JSON) at a JSON Pointer of an object, evaluated like a workload's."""
+    pod, _, problem, field = _read_object(KINDS["", "Pod"], raw)
+    return AdmissionRequest(
+        phase=Phase.CHECK,
+        uid="",
+        operation="CREATE",
+        resource=kind,
+        namespace=namespace,
+        name="",
+        subject=Subject.TEMPLATE,
+        object=None if problem else CustomWorkload(template_pointer=pointer, given_template=pod),
+        template_pointer=pointer,
+        problem=problem,
+        problem_field=pointer + field if problem else "",
     )
 
 

@@ -1,6 +1,5 @@
 """Every key of a policy document: its type, its limits, its default and its description."""
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
@@ -54,7 +53,7 @@ Audience = Annotated[str, _text("an audience", r"\S+")]
 ExactAudience = Annotated[str, _text("an audience without *", r"[^\s*]+")]
 
 
-TEMPLATE_POINTER = re.compile(r"(?!/metadata(/|$))(?!.*/(\d+|-)(/|$))(/([^/~\s*\[\]]|~[01])+){1,20}")
+_TEMPLATE_POINTER = r"(?!/metadata(/|$))(?!.*/(\d+|-)(/|$))(/([^/~\s*\[\]]|~[01])+){1,20}"
 """What a policy can name as the pod template of a custom kind."""
 
 _RULES = ["*", *BY_NAME]
@@ -143,7 +142,7 @@ class WorkloadKind(Section):
         _about("JSON Pointer to the pod template, which has metadata and spec."),
         _text(
             "a JSON Pointer such as /spec/template, without list indexes or *",
-            TEMPLATE_POINTER.pattern,
+            _TEMPLATE_POINTER,
             500,
         ),
     ]
