@@ -7,7 +7,6 @@ not have the patched values is not fixed. It is returned as it was written, and 
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import jsonpatch
@@ -25,6 +24,8 @@ from webhook.core.policy.model import Action
 
 _Patch = list[dict[str, Any]]
 _UNFIXED = "is not fixed: its layout cannot be edited; correct it by hand, 'tokenguard check' shows the patch"
+_MAX_ATTEMPTS = 4
+"""How often a document with aliases is edited: an alias can be in what another one names."""
 _DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
 
 
@@ -166,14 +167,14 @@ class _Fixer:
 
     def _changed(self, source: Document) -> str:
         """Return a document written as YAML with its patch, or as it is if that is impossible."""
-        before, patch, value = source.text or "", self._patches[id(source)], self._value(source)
-        text = edit_text(before, patch)
-        if text is not None and _reads_as(text, value):
-            return text
-        with suppress(ValueError):
-            text = edit_text(before, with_own_values(before, patch, source.value()))
-            if text is not None and _reads_as(text, value):
+        before, wanted = source.text or "", self._value(source)
+        operations = self._patches[id(source)]
+        for _ in range(_MAX_ATTEMPTS):
+            text = edit_text(before, operations)
+            result = None if text is None else _read(text)
+            if text is not None and result == wanted:
                 return text
+            operations = with_own_values(before, operations, result, wanted)
         self.unfixed.append(source)
         return before
 
@@ -198,11 +199,12 @@ class _Fixer:
         return write_document(self._value(source))
 
 
-def _reads_as(text: str, value: Any) -> bool:
+def _read(text: str) -> Any:
+    """Return the value of a document, None if it cannot be read."""
     try:
-        return bool(YamlDocument(text, 1, 1).value() == value)
+        return YamlDocument(text, 1, 1).value()
     except DocumentError:
-        return False
+        return None
 
 
 def _delimited(piece: str) -> str:

@@ -80,14 +80,15 @@ def find(root: Node, pointer: str) -> Place:
     """Return what a JSON Pointer names below `root`, or its nearest existing parent."""
     location = Place(None, root, exists=True)
     for token in pointer.split("/")[1:]:
-        part = _part(location.value, unescape(token))
+        part = child_of(location.value, unescape(token))
         if part is None:
             return location._replace(exists=False)
         location = part
     return location
 
 
-def _part(node: Node, name: str) -> Place | None:
+def child_of(node: Node, name: str) -> Place | None:
+    """Return the member or item of a node; None if there is none."""
     if isinstance(node, yaml.MappingNode):
         for key, value in reversed(node.value):  # the last of duplicate keys counts
             if isinstance(key, yaml.ScalarNode) and key.value == name:
