@@ -77,8 +77,18 @@ def test_check_unreadable_template_is_a_warning() -> None:
     assert (warning.line, [finding.rule for finding in report.findings]) == (5, ["token-expiration"])
 
 
+def test_check_placeholder_in_one_of_two_templates_is_named() -> None:
+    entry = policy(f"{HEAD}workloads: [{RUNNER}]\n")
+    pods = {"template": {"spec": {**POD["spec"], "volumes": "${VOLUMES}"}}, "other": LONG}
+    [problem] = checked(f"{RUNNER_HEAD}spec: {json.dumps(pods)}\n", under=entry).problems
+    assert problem.message.startswith("Runner/a: spec.template.spec.volumes is the placeholder ${VOLUMES}; substitute")
+    [warning] = checked(f"{RUNNER_HEAD}spec: {json.dumps(pods)}\n").warnings
+    assert " is not evaluated: spec.template.spec.volumes is the placeholder ${VOLUMES}; " in warning.message
+
+
 def test_check_found_template_is_excluded_in_kube_system() -> None:
-    text = RUNNER_HEAD.replace("a}", "a, namespace: kube-system}") + f"spec: {json.dumps({'pods': [LONG]})}\n"
+    pods = [LONG, {"spec": {**POD["spec"], "volumes": 3}}]
+    text = RUNNER_HEAD.replace("a}", "a, namespace: kube-system}") + f"spec: {json.dumps({'pods': pods})}\n"
     report = checked(text)
     assert [skipped.reason for skipped in report.not_evaluated] == ["namespace kube-system"]
     assert (report.findings, report.warnings) == ([], [])
@@ -92,6 +102,7 @@ USUAL = {
     "without containers": ("Runner", "example.com/v1", {"template": {"spec": {"containers": []}}}),
     "with containers of its own": ("Prometheus", "monitoring.coreos.com/v1", POD["spec"]),
     "a Template to be processed": ("Template", "template.openshift.io/v1", {"template": LONG}),
+    "with an example of a pod": ("CustomResourceDefinition", "apiextensions.k8s.io/v1", {"example": LONG}),
     "with reviewed pods": ("AdmissionReview", "admission.k8s.io/v1", {"object": POD}),
     "with an expression": (
         "ClusterPolicy",
@@ -107,9 +118,9 @@ USUAL = {
 
 
 @pytest.mark.parametrize(("kind", "version", "spec"), USUAL.values(), ids=USUAL)
-def test_check_kind_without_pod_template_has_no_warning(kind: str, version: str, spec: object) -> None:
+def test_check_kind_without_pod_template_is_not_evaluated(kind: str, version: str, spec: object) -> None:
     report = checked(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {json.dumps(spec)}\n")
-    assert (report.warnings, report.problems) == ([], [])
+    assert (report.warnings, report.problems, report.summary.objects) == ([], [], 0)
 
 
 INCOMPLETE = {

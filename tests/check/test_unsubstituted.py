@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.check.runs import LONG_POD, SEED_POD, checked, checked_paths, policy, text_lines
 from tests.policies import HEAD
 
@@ -18,6 +20,29 @@ def test_check_named_file_with_placeholder_fails() -> None:
     assert problem.message == f"Pod/long: {PLACE} is the placeholder ${{TTL}}; substitute it first: {SUBSTITUTE}"
     assert (problem.line, problem.column) == (14, 11)
     assert (report.exit_status, report.findings, report.summary.objects) == (2, [], 0)
+
+
+PLACEHOLDERS = {
+    "with a default": ("automountServiceAccountToken: '${MOUNT:-true}'", "the placeholder ${MOUNT}; substitute it"),
+    "without braces": ("automountServiceAccountToken: $NET", "the placeholder ${NET}; substitute it first: envsubst"),
+    "in a text": ("automountServiceAccountToken: 0${MODE}", "the placeholder ${MODE}; substitute it first: "),
+    "of a template": (
+        "automountServiceAccountToken: '{{ .net }}'",
+        "an unrendered template; render it first: helm template",
+    ),
+}
+
+
+@pytest.mark.parametrize(("field", "advice"), PLACEHOLDERS.values(), ids=PLACEHOLDERS)
+def test_check_placeholder_is_named(field: str, advice: str) -> None:
+    [problem] = checked(SEED_POD.replace("spec:\n", f"spec:\n  {field}\n")).problems
+    assert problem.message.startswith(f"Pod/seed: spec.{field.partition(':')[0]} is {advice}")
+
+
+@pytest.mark.parametrize("text", ["$1", "$(A)", "3"])
+def test_check_other_text_is_no_placeholder(text: str) -> None:
+    report = checked(SEED_POD.replace("spec:\n", f"spec:\n  automountServiceAccountToken: '{text}'\n"))
+    assert (report.problems, [finding.rule for finding in report.findings]) == ([], ["unreadable-object"])
 
 
 def test_check_placeholder_in_a_folder_is_an_unrendered_template(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from webhook.check.source_map import SourceMap
 from webhook.check.tool_files import remove_tool_files
 from webhook.check.unknown_fields import field_warnings
 from webhook.check.unknown_kinds import kind_error, kind_warning, version_error, version_warning
-from webhook.check.unsubstituted import namespace_placeholders, without_placeholder
+from webhook.check.unsubstituted import namespace_placeholders, placeholder_at
 from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
@@ -185,7 +185,7 @@ class _Evaluator:
         kind = ("", "") if error else manifest.group_kind
         request = manifest_request(kind, manifest.raw, namespace=namespace, workloads=self._policy.workloads)
         found = list(found_templates(manifest, request, namespace))
-        parts = [(request, without_placeholder(self._decide(request), manifest))]
+        parts = [(request, self._decide(request))]
         parts += [(each, self._decide(each)) for each in found if not each.problem]
         if len(parts) > 1 and parts[0][1].coverage is Coverage.NOT_EVALUATED:
             del parts[0]  # only the templates that were found are evaluated
@@ -193,12 +193,15 @@ class _Evaluator:
         shown = "" if subject in CLUSTER_SCOPED else namespace
         evaluation = ManifestEvaluation(file.source.path, manifest, shown, subject, decision, _outcome(decision))
         report = self._report
+        if decision.problem and (placeholder := placeholder_at(manifest, decision.problem_field)):
+            self._add_unsubstituted(file, evaluation, placeholder)
+            return
         report.evaluations.append(evaluation)
         if warning := version_warning(manifest):
             report.warnings.append(evaluation.problem(warning))
         report.warnings += unreadable_templates(evaluation, found, self._source_of)
         if not evaluation.is_evaluated:
-            self._add_not_evaluated(file, evaluation, request, error)
+            self._add_not_evaluated(evaluation, request, error)
             return
         for finding in sorted(self._findings(evaluation, parts), key=lambda each: each.position):
             (report.findings if finding.counts else report.notes).append(finding)
@@ -210,24 +213,21 @@ class _Evaluator:
         report.summary.exempt += sum(_counts(finding) for finding, _ in evaluation.decision.exempted)
         self._count_enforced(parts, evaluation)
 
-    def _add_not_evaluated(
-        self, file: ParsedFile, evaluation: ManifestEvaluation, request: AdmissionRequest, error: str
-    ) -> None:
-        """Add an object that no rule was applied to: as a problem if its version or kind is misspelt.
+    def _add_unsubstituted(self, file: ParsedFile, evaluation: ManifestEvaluation, placeholder: str) -> None:
+        """Add an object that cannot be read because of a placeholder, like an unrendered template."""
+        manifest, pointer = evaluation.manifest, evaluation.decision.problem_field
+        message = f"{evaluation.title}: {placeholder}"
+        problem = evaluation.problem_at(pointer, message, self._source_of(manifest))
+        if file.source.named:
+            self._report.problems.append(problem)
+        else:
+            self._report.not_evaluated.append(NotEvaluated(TEMPLATES, problem, manifest.kind, evaluation.title))
 
-        One with a placeholder is treated like an unrendered template.
-        """
+    def _add_not_evaluated(self, evaluation: ManifestEvaluation, request: AdmissionRequest, error: str) -> None:
+        """Add an object that no rule was applied to: as a problem if its version or kind is misspelt."""
         manifest, is_other_kind, report = evaluation.manifest, evaluation.subject is None, self._report
         if error := error or (kind_error(manifest) if is_other_kind else ""):
             report.problems.append(evaluation.problem(error))
-            return
-        if pointer := evaluation.decision.problem_field:
-            message = f"{evaluation.title}: {evaluation.decision.note}"
-            problem = evaluation.problem_at(pointer, message, self._source_of(manifest))
-            if file.source.named:
-                report.problems.append(problem)
-            else:
-                report.not_evaluated.append(NotEvaluated(TEMPLATES, problem, manifest.kind, evaluation.title))
             return
         report.not_evaluated.append(_not_evaluated(evaluation))
         if is_other_kind and (warning := kind_warning(manifest)):

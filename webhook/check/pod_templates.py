@@ -9,14 +9,15 @@ import msgspec
 from webhook.check.input_files import InputProblem
 from webhook.check.report import ManifestEvaluation
 from webhook.check.source_map import SourceMap
+from webhook.check.unsubstituted import placeholder_at
 from webhook.core.admission_request import AdmissionRequest, template_request
-from webhook.core.decision import Decision, Outcome
+from webhook.core.decision import Coverage, Decision, Outcome
 from webhook.core.json_patch import escape, json_path
 from webhook.core.k8s_types import AnyWorkload, Pod
 from webhook.core.kinds import KINDS
 from webhook.core.manifests import Manifest
 
-_KUBERNETES = frozenset({"admission.k8s.io", "extensions", *(group for group, _ in KINDS)})
+_KUBERNETES = frozenset({"admission.k8s.io", "apiextensions.k8s.io", "extensions", *(group for group, _ in KINDS)})
 """API groups of Kubernetes itself: their kinds have one pod template or none."""
 _PROCESSED = "template.openshift.io"
 """The API group of a kind whose objects are evaluated after it was processed."""
@@ -41,7 +42,7 @@ def missing_containers(evaluation: ManifestEvaluation, request: AdmissionRequest
         if not value:
             break
     message = f"{evaluation.title}: has no {json_path(pointer)}; the API server refuses such an object"
-    yield evaluation.problem(f"{message}; add it, or, of a patch, check the patched object")
+    yield evaluation.problem(f"{message}; add it; if it is a patch, check the patched object")
 
 
 def found_templates(manifest: Manifest, request: AdmissionRequest, namespace: str) -> Iterator[AdmissionRequest]:
@@ -61,10 +62,11 @@ def unreadable_templates(
 ) -> Iterator[InputProblem]:
     """Yield a warning about each pod template that was found, but cannot be read."""
     for request in found:
-        if request.problem:
-            what = f"pod template {json_path(request.template_pointer)} is not evaluated: {request.problem}"
-            source = source_of(evaluation.manifest)
-            yield evaluation.problem_at(request.problem_field, f"{evaluation.title}: {what}", source)
+        if request.problem and evaluation.decision.coverage is not Coverage.EXCLUDED:
+            manifest, pointer = evaluation.manifest, request.problem_field
+            reason = placeholder_at(manifest, pointer) or request.problem
+            what = f"pod template {json_path(request.template_pointer)} is not evaluated: {reason}"
+            yield evaluation.problem_at(pointer, f"{evaluation.title}: {what}", source_of(manifest))
 
 
 def combined(decisions: Sequence[Decision]) -> Decision:

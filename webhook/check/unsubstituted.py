@@ -1,22 +1,20 @@
-"""Objects with placeholders of envsubst, Flux or a template, which have no value yet where rules need one."""
+"""Placeholders of envsubst, Flux or a template that have no value yet where one is needed."""
 
 from collections.abc import Iterable, Iterator
 
 from webhook.check.input_files import InputProblem
 from webhook.check.report import ManifestEvaluation
 from webhook.check.source_map import SourceMap
-from webhook.core.decision import Coverage, Decision, Outcome
-from webhook.core.decode_errors import UNREADABLE, placeholder_at
+from webhook.core.decode_errors import text_at
+from webhook.core.json_patch import json_path
 from webhook.core.manifests import Manifest
 from webhook.core.placeholders import placeholder_advice
 
 
-def without_placeholder(decision: Decision, manifest: Manifest) -> Decision:
-    """Return the decision about a manifest; if a placeholder makes it unreadable, that it was not evaluated."""
-    if not decision.problem or not placeholder_at(manifest.raw, decision.problem_field):
-        return decision
-    note = decision.problem.removeprefix(UNREADABLE).lstrip()
-    return Decision(Outcome.ALLOWED, note=note, problem_field=decision.problem_field, coverage=Coverage.NOT_EVALUATED)
+def placeholder_at(manifest: Manifest, pointer: str) -> str:
+    """Return that a field is a placeholder, and what to do; empty if it is none."""
+    advice = placeholder_advice(text_at(manifest.raw, pointer))
+    return f"{json_path(pointer)} is {advice}" if advice else ""
 
 
 def namespace_placeholders(evaluations: Iterable[ManifestEvaluation]) -> Iterator[InputProblem]:

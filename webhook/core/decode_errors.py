@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from webhook.core.json_patch import escape, json_path, unescape
-from webhook.core.placeholders import placeholder_advice
 
 UNREADABLE = "the object can't be read:"
 _WRONG_TYPE = re.compile(r"Expected `([a-z]+)(?: \| null)?`, got `([a-z]+)`")
@@ -23,7 +22,7 @@ _TYPES = {
 def explain_decode_error(error: Exception, raw: bytes | msgspec.Raw) -> tuple[str, str]:
     """Return the JSON Pointer of the field that cannot be read, empty if none is named, and what is wrong there.
 
-    `raw` is the object as JSON. The text contains no value of it, except the name of a placeholder.
+    `raw` is the object as JSON. The text contains no value of it.
     """
     if isinstance(error, RecursionError):
         return "", "nests too deep"
@@ -35,16 +34,13 @@ def explain_decode_error(error: Exception, raw: bytes | msgspec.Raw) -> tuple[st
     if match and {match[1], match[2]} <= _TYPES.keys():
         if location and location[1].endswith(_ANY_KEY):
             pointer = _wrong_value(raw, pointer)
-        if advice := placeholder_at(raw, pointer):
-            return pointer, f"is {advice}"
         return pointer, _wrong_type(match[1], match[2])
     return pointer, f"is invalid: {text.replace('`', '').replace('Expected', 'expected', 1)}"
 
 
-def placeholder_at(raw: bytes | msgspec.Raw, pointer: str) -> str:
-    """Return the placeholder in the text at a JSON Pointer, and what to do; empty if there is none."""
-    text = _decode(_value_at(raw, pointer), str)
-    return placeholder_advice(text) if text else ""
+def text_at(raw: bytes | msgspec.Raw, pointer: str) -> str:
+    """Return the text at a JSON Pointer of an object, which may be confidential; empty if there is none."""
+    return _decode(_value_at(raw, pointer), str) or ""
 
 
 def problem_text(pointer: str, message: str) -> str:
