@@ -4,18 +4,14 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import BinaryIO
 
-from webhook.check.ignore_rules import IGNORE_FILE
-from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, is_empty, read
-from webhook.check.kustomization import FILE_NAMES
-from webhook.check.missing_secrets import MissingSecrets
+from webhook.check.file_reader import read_all
+from webhook.check.input_files import ExcludedPath, InputFile, InputProblem
+from webhook.check.missing_objects import MissingSecrets, missing_namespaces
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.pod_templates import combined, found_templates, missing_containers, unreadable_templates
 from webhook.check.report import (
-    EXCLUDED,
-    NO_OBJECTS,
     NO_POD_TEMPLATE,
     OTHER_KINDS,
     OUTCOMES,
@@ -28,7 +24,6 @@ from webhook.check.report import (
     PolicyInUse,
 )
 from webhook.check.source_map import SourceMap
-from webhook.check.tool_files import remove_tool_files
 from webhook.check.unknown_fields import field_warnings
 from webhook.check.unknown_kinds import kind_error, kind_warning, version_error, version_warning
 from webhook.check.unsubstituted import namespace_placeholders, placeholder_at
@@ -36,19 +31,16 @@ from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
 from webhook.core.decode_errors import UNREADABLE
-from webhook.core.documents.stream import first_invalid_line
 from webhook.core.documents.yaml_writer import write_flow
 from webhook.core.evaluate import evaluate
 from webhook.core.json_patch import Edit, Put, Remove, json_path
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
-from webhook.core.manifests import NO_OBJECT, Manifest, cluster_of, read_manifests
-from webhook.core.placeholders import rendering_advice
+from webhook.core.manifests import Manifest, cluster_of
 from webhook.core.policy.configmap import KEY
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.policy.model import Action, Mode, Policy
 
 _POLICY = f"/data/{KEY}"
-_INVALID_BYTES = "has bytes that are not text; kubectl replaces them by U+FFFD; save the file as UTF-8"
 _BEFORE_ANY_END = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "legacy-token-reference": ("valueFrom/secretKeyRef/name", "secretRef/name", "secret/name", "secretName", "name"),
@@ -80,7 +72,7 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     report = CheckReport(in_use or PolicyInUse(revision=policy.revision, mode=policy.mode), help=policy.help)
     files = report.files
     sources = list(sources)
-    _read_all(report, sources, stdin, step)
+    read_all(report, sources, stdin, step)
     manifests = [manifest for file in files for manifest in file.reading.manifests]
     cluster = cluster_of(manifests, ClusterState(own_namespace=own_namespace), namespace)
     missing = MissingSecrets(manifests, policy, cluster, namespace)
@@ -89,74 +81,16 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
         step(f"evaluating file {number} of {len(files)}")
         for manifest in file.reading.manifests:
             evaluator.evaluate(file, manifest, manifest.namespace or namespace)
-    report.summary.files = len({evaluation.file_path for evaluation in report.evaluations if evaluation.is_evaluated})
+    report.summary.files = len({each.file_path for each in report.evaluations if each.is_evaluated})
     report.missing_secrets |= missing.users
-    report.warnings += namespace_placeholders(report.evaluations)
+    for warnings in (
+        missing_namespaces(report.evaluations, policy, cluster),
+        namespace_placeholders(report.evaluations),
+    ):
+        report.warnings += warnings
     report.sort([source.path for source in sources])
     report.summary.enforced = None if evaluator.every_object_enforced else evaluator.enforced
     return report
-
-
-def _read_all(
-    report: CheckReport,
-    sources: list[InputFile | InputProblem | ExcludedPath],
-    stdin: BinaryIO,
-    step: Callable[[str], None],
-) -> None:
-    """Add the files, what could not be read, and the documents that are not evaluated."""
-    for number, source in enumerate(sources, 1):
-        step(f"reading file {number} of {len(sources)}")
-        if isinstance(source, ExcludedPath):
-            report.not_evaluated.append(NotEvaluated(EXCLUDED, InputProblem(source.path, "is excluded")))
-            continue
-        data = source if isinstance(source, InputProblem) else read(source, stdin)
-        if isinstance(source, InputFile) and isinstance(data, bytes):
-            _add_file(report, source, data)
-        elif isinstance(data, InputProblem):
-            report.problems.append(data)
-    remove_tool_files(report)
-    is_any_evaluated = report.problems or any(file.reading.manifests for file in report.files)
-    if report.not_evaluated and not is_any_evaluated:
-        report.problems += _without_manifests(report)
-        given = (source.path for source in sources if isinstance(source, ExcludedPath) and source.given)
-        report.problems += (InputProblem(path, f"is excluded by {IGNORE_FILE}") for path in given)
-
-
-def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
-    path, named = source.path, source.named
-    reading = read_manifests(data)
-    report.files.append(ParsedFile(source, data, reading))
-    if is_empty(data):
-        problem = InputProblem(path, "contains no manifest")
-        if named:
-            report.problems.append(problem)
-        else:
-            report.not_evaluated.append(NotEvaluated(NO_OBJECTS, problem))
-    if (line := first_invalid_line(data)) and (named or reading.manifests):
-        report.warnings.append(InputProblem(path, _INVALID_BYTES, line))
-    is_kustomization = Path(path).name in FILE_NAMES
-    for unread in reading.problems:
-        problem = InputProblem(path, unread.message, unread.line, unread.document, unread.column or None)
-        is_skipped = not named or (is_kustomization and unread.message.startswith(NO_OBJECT))
-        if not (is_skipped and unread.foreign):
-            report.problems.append(problem)
-        else:
-            report.not_evaluated.append(NotEvaluated(TEMPLATES if unread.template else NO_OBJECTS, problem))
-    report.warnings += (
-        InputProblem(path, warning.message, warning.line, warning.document, warning.column or None)
-        for warning in reading.warnings
-        if named or not warning.foreign
-    )
-
-
-def _without_manifests(report: CheckReport) -> Iterator[InputProblem]:
-    """Yield a problem for each given path: a run that evaluates nothing must not look clean."""
-    templates = [document.problem for document in report.not_evaluated if document.reason == TEMPLATES]
-    for root in dict.fromkeys(file.source.root for file in report.files):
-        paths = {file.source.path for file in report.files if file.source.root == root}
-        rendering = rendering_advice(problem.message for problem in templates if problem.path in paths)
-        hint = f", only unrendered templates; render them first: {rendering}" if rendering else ""
-        yield InputProblem(root, f"contains no Kubernetes manifest{hint}")
 
 
 _Part = tuple[AdmissionRequest, Decision]

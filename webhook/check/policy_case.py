@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from webhook.check.case_cluster import state_mistakes
 from webhook.check.case_settings import RULE_NAMES, CaseSettings, RequestSettings, request_mistakes
-from webhook.check.missing_secrets import MissingSecrets
+from webhook.check.missing_objects import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.sample_reviews import RESOURCES, review, with_api_token
 from webhook.check.unknown_fields import misspelt_fields

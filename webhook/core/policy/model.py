@@ -294,6 +294,15 @@ class Policy:
         overrides = self._override_index.find(namespace)
         return next((override for override in overrides if override.namespace_labels <= labels), None)
 
+    def labels_that_matter(self, namespace: str) -> Labels:
+        """Return the labels by which the policy selects namespaces, as far as they matter for one with this name."""
+        selectors = [injection.namespace_labels for injection in self._injection_index.find(namespace)]
+        for override in self._override_index.find(namespace):
+            selectors.append(override.namespace_labels)
+            if not override.namespace_labels:
+                break  # it applies if none before it does
+        return frozenset().union(*selectors)
+
     def _resolve(self, namespace: str, labels: Labels) -> NamespacePolicy:
         injections, override = self._injection_index.find(namespace), self.find_override(namespace, labels)
         return NamespacePolicy(

@@ -1,4 +1,4 @@
-"""Secrets that pods use and that are not among the manifests."""
+"""Secrets that pods use, and Namespaces whose labels matter, that are not among the manifests."""
 
 import pytest
 
@@ -44,3 +44,40 @@ ELSEWHERE = {
 def test_secret_is_not_missing(secret: str, rules: str) -> None:
     head = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
     assert missing(checked(*filter(None, [secret]), POD, under=policy(head + rules))) == []
+
+
+HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
+BY_LABELS = "overrides: [{namespaces: [shop], namespaceLabels: {tier: prod}, mode: warn}]\n"
+INJECTION = "inject: [{name: v, audience: v, mountPath: /var/run/v, namespaceLabels: {vault: 'yes', tier: prod}}]\n"
+UNKNOWN = "the labels of namespace "
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
+
+
+@pytest.mark.parametrize(
+    ("rest", "labels"),
+    [
+        pytest.param(BY_LABELS, '"tier=prod"', id="override"),
+        pytest.param(INJECTION, '"tier=prod", "vault=yes"', id="injection"),
+        pytest.param(BY_LABELS + INJECTION, '"tier=prod", "vault=yes"', id="both"),
+    ],
+)
+def test_check_unknown_labels_that_matter_are_a_warning(rest: str, labels: str) -> None:
+    report = checked(POD, POD, under=policy(HEAD + rest))
+    [warning] = report.warnings
+    advice = "add the Namespace; 'tokenguard objects' prints those of a cluster"
+    assert warning.message == f'{UNKNOWN}"shop" are unknown, and the policy selects by {labels}; {advice}'
+    assert (warning.line, report.exit_status) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        pytest.param(POD + "---\n" + NAMESPACE, BY_LABELS, id="Namespace is there"),
+        pytest.param(POD, BY_LABELS.replace("[shop]", "[bank]"), id="another name"),
+        pytest.param(POD, f"overrides: [{{namespaces: [shop], mode: warn}}, {BY_LABELS[12:]}", id="shadowed"),
+        pytest.param(POD.replace("shop", "kube-system"), BY_LABELS.replace("[shop]", "['*']"), id="excluded"),
+        pytest.param(POD, "", id="no labels"),
+    ],
+)
+def test_check_unknown_labels_that_do_not_matter_are_no_warning(text: str, rest: str) -> None:
+    assert [each for each in checked(text, under=policy(HEAD + rest)).warnings if UNKNOWN in each.message] == []

@@ -1,15 +1,19 @@
-"""The Secrets that pods use and that are not among the manifests: whether one is a legacy token is unknown."""
+"""Objects that decisions depend on and that are not among the manifests: Secrets that pods use, and Namespaces."""
 
 from collections.abc import Iterable, Iterator
 
+from webhook.check.input_files import InputProblem
 from webhook.check.report import ManifestEvaluation, NamespacedName
 from webhook.core.cluster_state import ClusterState
+from webhook.core.formatting import quote
 from webhook.core.k8s_types import AnyWorkload, Pod
 from webhook.core.manifests import Manifest
 from webhook.core.pod_context import all_containers
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules.legacy_token_reference import RULE
 from webhook.core.secret_refs import container_secrets, volume_secrets
+
+_MAX_LABELS = 3
 
 
 class MissingSecrets:
@@ -51,3 +55,20 @@ def _used_secrets(pod: Pod) -> Iterator[str]:
         yield from (name for _, name in volume_secrets(volume))
     for ref in all_containers(pod.spec):
         yield from (name for _, name in container_secrets(ref.container))
+
+
+def missing_namespaces(
+    evaluations: Iterable[ManifestEvaluation], policy: Policy, cluster: ClusterState
+) -> Iterator[InputProblem]:
+    """Yield a warning about each namespace whose labels matter and are unknown, at the first object in it."""
+    known = {"", *cluster.namespaces}
+    for evaluation in evaluations:
+        namespace = evaluation.namespace
+        if namespace in known or not evaluation.is_evaluated:
+            continue
+        known.add(namespace)
+        if labels := [f"{key}={value}" for key, value in sorted(policy.labels_that_matter(namespace))]:
+            shown = ", ".join(map(quote, labels[:_MAX_LABELS]))
+            more = f" and {len(labels) - _MAX_LABELS} more" if len(labels) > _MAX_LABELS else ""
+            what = f"the labels of namespace {quote(namespace)} are unknown, and the policy selects by {shown}{more}"
+            yield evaluation.problem(f"{what}; add the Namespace; 'tokenguard objects' prints those of a cluster")
