@@ -68,10 +68,17 @@ def test_check_placeholder_in_braces_is_named() -> None:
     assert problem.line == 3
 
 
+def test_check_placeholder_at_the_error_is_named() -> None:
+    text = SEED_POD.replace("{name: seed}", '{name: "${A}", namespace: ${NS}}')
+    [problem] = checked(text).problems
+    assert problem.message.startswith("is not YAML because of the placeholder ${NS}; substitute it first: ")
+
+
 def test_check_other_error_beside_a_placeholder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(IN_NAMESPACE.replace("containers: [", "containers: ]"))
-    [problem] = checked_paths(tmp_path).problems
-    assert problem.message.startswith("is not YAML: ")
+    (tmp_path / "b.yaml").write_text(SEED_POD.replace("{name: seed}", '{name: "${A}", labels: []]}'))
+    problems = checked_paths(tmp_path).problems
+    assert [problem.message[:13] for problem in problems] == ["is not YAML: "] * 2
 
 
 def test_check_namespace_that_is_a_placeholder_is_one_warning() -> None:

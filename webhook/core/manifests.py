@@ -177,7 +177,7 @@ def _unreadable(piece: Piece, error: DocumentError, number: int) -> Problem:
         message = f"is an unrendered template; render it first: {RENDERING}"
         return Problem(error.line, message, number, foreign=True, template=True)
     lines = text.splitlines()[error.line - piece.first_line :]
-    if advice := placeholder_advice(lines[0]) if lines else "":
+    if advice := placeholder_advice(lines[0], error.column) if lines else "":
         message = f"is not YAML because of {advice}"
         return Problem(error.line, message, number, foreign=True, template=True, column=error.column)
     keys = _FLOW_KEYS if text.lstrip("- \t\r\n").startswith("{") else _BLOCK_KEYS

@@ -7,15 +7,21 @@ RENDERING = "helm template CHART | tokenguard check -"
 """How to check a template: by what it renders to."""
 SUBSTITUTION = "envsubst < FILE | tokenguard check -"
 """How to check a manifest with variables: with their values."""
-_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)|^\s*\$([A-Za-z_]\w*)\s*$")
-_EXPRESSION = re.compile(r"\{\{")
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]\w*)[^}]*|^\s*\$([A-Za-z_]\w*)\s*$|\{\{[^}]*")
 
 
-def placeholder_advice(text: str) -> str:
-    """Return which placeholder a text contains and what to do, without the rest of the text; empty if it has none."""
-    if variable := _VARIABLE.search(text):
-        return f"the placeholder ${{{variable[1] or variable[2]}}}; substitute it first: {SUBSTITUTION}"
-    return f"an unrendered template; render it first: {RENDERING}" if _EXPRESSION.search(text) else ""
+def placeholder_advice(text: str, column: int = 0) -> str:
+    """Return which placeholder a text contains and what to do, without the rest of the text; empty if it has none.
+
+    With a column, counted from 1, only the placeholder there counts.
+    """
+    for found in _PLACEHOLDER.finditer(text):
+        if not column or found.start() < column <= found.end():
+            name = found[1] or found[2]
+            if name:
+                return f"the placeholder ${{{name}}}; substitute it first: {SUBSTITUTION}"
+            return f"an unrendered template; render it first: {RENDERING}"
+    return ""
 
 
 def rendering_advice(messages: Iterable[str]) -> str:
