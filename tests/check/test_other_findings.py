@@ -12,8 +12,8 @@ def test_unreadable_field_has_path_line_and_snippet() -> None:
     assert (finding.path, finding.line) == (LINE, 14)
     assert finding.message == "must be a whole number, not a string; write it without quotes"
     lines = text_lines(report)
-    assert '    14 |           expirationSeconds: "86400"'[1:] in [line[1:] for line in lines]
-    assert "       |           ^^^^^^^^^^^^^^^^^^^^^^^^^^" in lines
+    assert "    14 |           expirationSeconds: …"[1:] in [line[1:] for line in lines]
+    assert "       |           ^^^^^^^^^^^^^^^^^" in lines
 
 
 def test_wrong_label_has_its_key_and_line() -> None:

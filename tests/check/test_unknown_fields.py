@@ -77,6 +77,28 @@ def test_unknown_field_is_underlined_and_its_value_hidden() -> None:
     assert text_lines(report, quiet=True) == []
 
 
+MAY_BE_SECRET = [
+    "{containers: [{name: app, envs: {PW: hunter2}}]}",
+    "{containers: [{name: app, envs: {name: hunter2}}]}",
+    "{containers: [{name: app, image: 'registry/app:hunter2'}]}",
+    "{containers: [{name: app, args: [hunter2], command: [hunter2], env: [{name: P, value: hunter2}]}]}",
+    "{containers: [{name: app, env: {name: hunter2}}]}",
+    "{containers: [{name: app, env: hunter2}]}",
+    "{containers: [hunter2]}",
+    "{containers: hunter2}",
+    "{containers: [{name: eyJhunter2}], volumes: [{name: v, csi: {volumeAttributes: {password: hunter2}}}]}",
+]
+
+
+@pytest.mark.parametrize("spec", MAY_BE_SECRET)
+def test_excerpt_has_no_value_that_may_be_secret(spec: str) -> None:
+    report = checked(POD.format(spec), under=policy(f"{HEAD}rules: {{api-token-automount: patch}}"))
+    [finding] = report.findings
+    assert finding.excerpt is not None
+    assert finding.excerpt.text.startswith("spec: {")
+    assert "hunter2" not in "\n".join(text_lines(report))
+
+
 def test_unknown_field_in_a_list_of_a_later_document_is_located() -> None:
     item = "- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n  spec:\n    volume: []\n"
     report = checked(POD.format("{containers: [{name: a}]}"), f"apiVersion: v1\nkind: List\nitems:\n{item}")

@@ -224,7 +224,7 @@ class _Evaluator:
         manifest, pointer = evaluation.manifest, evaluation.decision.problem_field
         path = json_path(pointer)
         message = evaluation.decision.problem.removeprefix(f"{UNREADABLE} {path}").lstrip()
-        excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer) if pointer else None
+        excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer, key_only=True) if pointer else None
         line = excerpt.line if excerpt else manifest.line_of(pointer)
         return CheckFinding(evaluation, UNREADABLE_OBJECT, Action.REJECT, path, message, line, excerpt=excerpt)
 

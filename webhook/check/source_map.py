@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import yaml
 
+from webhook.core import k8s_types, token_objects
 from webhook.core.documents.stream import Document
 from webhook.core.formatting import plain
 from webhook.core.json_patch import unescape
@@ -16,10 +18,14 @@ else:  # with libyaml, where it is there: many times faster
     _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Node = yaml.Node
-_HIDDEN_KEYS = frozenset(
-    {"annotations", "args", "binaryData", "command", "data", "password", "stringData", "token", "value"}
-)
-"""Values below these keys may be secret, so that no excerpt shows them."""
+_ANNOTATIONS = "annotations"
+_SHOWN_KEYS = {
+    field.encode_name
+    for model in [*vars(k8s_types).values(), *vars(token_objects).values()]
+    if isinstance(model, type) and issubclass(model, k8s_types.Object)
+    for field in msgspec.structs.fields(model)
+} - {_ANNOTATIONS}
+"""The fields that rules read; any other value, such as that of a misspelt field, may be secret."""
 _HIDDEN = "…"
 _MAX_LENGTH = 200
 _MAX_LINE = 1000
@@ -43,12 +49,11 @@ class Excerpt(NamedTuple):
 
 
 class _Scalar(NamedTuple):
-    """A scalar: its columns on a line, and whether it is a key, or a value below a key that may be secret."""
+    """A scalar: its columns on a line, and whether it is a key."""
 
     start: int
     end: int
     is_key: bool
-    hidden: bool
 
 
 class Place(NamedTuple):
@@ -116,8 +121,9 @@ class SourceMap:
         """
         if self._root is None:
             return None
-        places = (find(self._root, f"{pointer}/{field}") for field in fields)
-        key, value, _ = next((location for location in places if location.exists), None) or find(self._root, pointer)
+        below = (f"{pointer}/{field}" for field in fields)
+        pointer = next((each for each in below if find(self._root, each).exists), pointer)
+        key, value, _ = find(self._root, pointer)
         mark, end_mark = (key or value).start_mark, (key if key and key_only else value).end_mark
         number, start = mark.line, mark.column
         if number >= len(self._lines):
@@ -125,7 +131,10 @@ class SourceMap:
         is_long = len(self._lines[number]) > _MAX_LINE
         content = self._lines[number] if is_long else self._without_comment(number)
         end = max(min(end_mark.column, len(content)) if end_mark.line == number else len(content), start)
-        shown = ("", 0, 0) if is_long else self._masked(number, content, start, end)
+        if is_long:
+            return Excerpt(self._first_line + number, start + 1, end + 1, "", 0, 0)
+        visible = set() if key_only else _visible(pointer, value, number)
+        shown = self._masked(number, content, start, end, visible)
         return Excerpt(self._first_line + number, start + 1, end + 1, *shown)
 
     def line_excerpt(self, line: int) -> Excerpt | None:
@@ -144,8 +153,8 @@ class SourceMap:
         last = max((scalar.end for scalar in self._on_line(number)), default=0)
         return line[:last] + _COMMENT.sub("", line[last:]).rstrip()
 
-    def _masked(self, number: int, content: str, start: int, end: int) -> tuple[str, int, int]:
-        """Return a line without the values that are not shown, and where `start` and `end` are in it."""
+    def _masked(self, number: int, content: str, start: int, end: int, visible: set[int]) -> tuple[str, int, int]:
+        """Return a line without the values that do not start in `visible`, and where `start` and `end` are in it."""
         text, at, shown_start, shown_end = "", 0, -1, -1
 
         def copy(upto: int) -> None:
@@ -157,8 +166,7 @@ class SourceMap:
                 shown_end = len(text) if stop == end else shown_end
 
         for scalar in sorted(self._on_line(number)):
-            within = start <= scalar.start and scalar.end <= end
-            if scalar.start < at or scalar.is_key or (within and not scalar.hidden):
+            if scalar.start < at or scalar.is_key or scalar.start in visible:
                 continue
             copy(scalar.start)
             text += _HIDDEN
@@ -170,32 +178,43 @@ class SourceMap:
     def _on_line(self, number: int) -> list[_Scalar]:
         if self._scalars is None:
             self._scalars = {}
-            for first, last, scalar in _scalars(self._root, hidden=False):
-                for line in range(first, last + 1):
-                    start = scalar.start if line == first else 0
-                    end = scalar.end if line == last else len(self._lines[line])
+            for node, is_key in _scalars(self._root):
+                first, last = node.start_mark, node.end_mark
+                for line in range(first.line, last.line + 1):
+                    start = first.column if line == first.line else 0
+                    end = last.column if line == last.line else len(self._lines[line])
                     if start < end:
-                        self._scalars.setdefault(line, []).append(scalar._replace(start=start, end=end))
+                        self._scalars.setdefault(line, []).append(_Scalar(start, end, is_key))
         return self._scalars.get(number, [])
 
 
-def _scalars(node: Node | None, *, hidden: bool) -> Iterator[tuple[int, int, _Scalar]]:
-    """Yield the scalars below a node with their first and last lines, each node once."""
-    pending: list[tuple[Node | None, bool, bool]] = [(node, False, hidden)]
+def _visible(pointer: str, value: Node, number: int) -> set[int]:
+    """Return the columns on a line at which values start that may be shown: those at a JSON Pointer that rules read."""
+    names = [name for name in pointer.split("/")[1:] if not name.isdecimal()]
+    if _ANNOTATIONS in names or not _SHOWN_KEYS.issuperset(names[-1:]):
+        return set()
+    return {
+        node.start_mark.column
+        for node, is_key in _scalars(value, read_only=True)
+        if not is_key and node.start_mark.line == number
+        if not node.value.startswith("eyJ") and len(node.value) <= _MAX_LENGTH
+    }
+
+
+def _scalars(root: Node | None, *, read_only: bool = False) -> Iterator[tuple[yaml.ScalarNode, bool]]:
+    """Yield the scalars below a node, each once, and whether they are keys; with `read_only` those that rules read."""
+    pending: list[tuple[Node | None, bool]] = [(root, False)]
     seen: set[int] = set()
     while pending:
-        current, is_key, secret = pending.pop()
-        if current is None or id(current) in seen:
+        node, is_key = pending.pop()
+        if node is None or id(node) in seen:
             continue
-        seen.add(id(current))
-        if isinstance(current, yaml.MappingNode):
-            for key, value in current.value:
-                pending.append((key, True, secret))
-                pending.append((value, False, secret or getattr(key, "value", "") in _HIDDEN_KEYS))
-        elif isinstance(current, yaml.SequenceNode):
-            pending += ((item, False, secret) for item in current.value)
-        elif isinstance(current, yaml.ScalarNode) and current.end_mark.index > current.start_mark.index:
-            value = current.value
-            hides = not is_key and (secret or value.startswith("eyJ") or len(value) > _MAX_LENGTH)
-            first, last = current.start_mark, current.end_mark
-            yield first.line, last.line, _Scalar(first.column, last.column, is_key, hides)
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if not read_only or getattr(key, "value", "") in _SHOWN_KEYS:
+                    pending += ((key, True), (value, False))
+        elif isinstance(node, yaml.SequenceNode):
+            pending += ((item, False) for item in node.value)
+        elif isinstance(node, yaml.ScalarNode) and node.end_mark.index > node.start_mark.index:
+            yield node, is_key
