@@ -71,14 +71,18 @@ def _audiences(policy: Policy) -> Iterator[tuple[Path, str]]:
     for path, tokens in lists:
         for index, pattern in enumerate(tokens.audiences.allowed.patterns):
             if not any(map(str.isalnum, pattern)):
-                every = "any audience of this form" if "/" in pattern else 'any audience without "/"'
-                message = f"{quote(pattern)} allows {every}, so that token-audience hardly checks more than that one is"
-                yield (*path, "tokens", "audiences", "allowed", index), f"{message} named; list the audiences in use"
+                message = f"{quote(pattern)} allows audiences that nobody has named; list the audiences in use"
+                yield (*path, "tokens", "audiences", "allowed", index), message
 
 
 def _overrides(policy: Policy) -> Iterator[tuple[Path, str]]:
-    earlier = Index.of((override.namespaces, number) for number, override in enumerate(policy.overrides))
-    for number, override in enumerate(policy.overrides):
+    entries = [*enumerate(policy.overrides)]
+    earlier = Index.of((override.namespaces, number) for number, override in entries)
+    changing = [
+        (override.namespaces, number) for number, override in entries if not _is_like_defaults(policy, override)
+    ]
+    later, last = Index.of(changing), changing[-1][1] if changing else -1
+    for number, override in entries:
         path = ("overrides", number)
         impossible = [*_impossible_names(path, override.namespaces)]
         yield from impossible
@@ -95,7 +99,11 @@ def _overrides(policy: Policy) -> Iterator[tuple[Path, str]]:
             names = " and ".join(f"overrides[{shadow}]" for shadow in sorted(shadows))
             yield path, f"never applies: {names} before it matches all of its namespaces; move it up, or remove it"
             continue
-        if not impossible and _is_like_defaults(policy, override) and not _shadows_others(policy, number):
+        if any("*" in pattern for pattern in override.namespaces or ("*",)):
+            shadows_later = number < last  # a pattern that may match the same name
+        else:
+            shadows_later = any(other > number for name in override.namespaces for other in later.find(name))
+        if not impossible and not shadows_later and _is_like_defaults(policy, override):
             yield path, "has no effect: its mode, rules and tokens are those of the policy itself; remove it"
         elif unused := _unused_defaults(policy, number):
             message = f"applies to every other namespace, so nothing uses the policy's own {', '.join(unused)}"
@@ -104,17 +112,6 @@ def _overrides(policy: Policy) -> Iterator[tuple[Path, str]]:
 
 def _is_like_defaults(policy: Policy, override: Override) -> bool:
     return (override.mode, override.rules, override.tokens) == (policy.mode, policy.rules, policy.tokens)
-
-
-def _shadows_others(policy: Policy, number: int) -> bool:
-    """Return whether a later override that changes something may match a namespace that this one matches."""
-    patterns = policy.overrides[number].namespaces
-    return any(
-        not (patterns and later.namespaces)
-        or any(_may_both_match(pattern, other) for pattern in patterns for other in later.namespaces)
-        for later in policy.overrides[number + 1 :]
-        if not _is_like_defaults(policy, later)
-    )
 
 
 def _unused_defaults(policy: Policy, number: int) -> list[str]:
