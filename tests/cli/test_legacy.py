@@ -256,7 +256,7 @@ def test_audit_log_shows_who_is_refused(api, tmp_path) -> None:
     log.write_bytes(labelled(1.1, 1.2, "a") + refused(1, 1.3) + refused(2, 3))
     run("disable", "shop/a", "--reason", "wave 1", "--yes")
     api.secrets["a"]["annotations"]["tokenguard/disabled-at"] = "2026-11-24T11:59:00Z"
-    arguments = ("--after-days", "36500", "--audit-log", str(log))
+    arguments = ("--after-days", "3650", "--audit-log", str(log))
     shown = run("list", *arguments, status=1).stdout
     assert "refused: 10.0.0.7, backup/1.0: 2 requests, last 2026-11-24 12:00 UTC" in shown
     assert "Secrets    2 legacy: 1 disabled, still used, 1 unused\n" in shown

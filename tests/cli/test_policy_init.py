@@ -99,7 +99,51 @@ def test_audience_that_cannot_be_listed_exempts_its_account(api, init, audience)
     [exemption] = policy["exemptions"]
     assert (exemption["rules"], exemption["serviceAccounts"]) == (["token-audience"], ["star"])
     assert "\n# A policy cannot allow exactly the audience " in done.stdout
-    assert ", so the accounts are exempt: Pod/odd in shop.\n" in done.stdout
+    assert ", so exempt are the accounts of Pod/odd in shop.\n" in done.stdout
+
+
+def test_odd_audience_of_a_lenient_namespace_names_its_override(api, init) -> None:
+    token = {"serviceAccountToken": {"path": "t", "audience": "*", "expirationSeconds": 900}}
+    spec = {"containers": [{"name": "app"}], "volumes": [{"name": "t", "projected": {"sources": [token]}}]}
+    pods = [{"metadata": {"name": f"p{number}", "namespace": "shop"}, "spec": spec} for number in range(4)]
+    api.answers["/api/v1/pods"] = (200, [*pods, {"metadata": {"name": "odd", "namespace": "ci"}, "spec": spec}])
+    done = init()
+    assert [override["namespaces"] for override in yaml.safe_load(done.stdout)["overrides"]] == [["shop"]]
+    assert [exemption["namespaces"] for exemption in yaml.safe_load(done.stdout)["exemptions"]] == [["ci"]]
+    head = " ".join(line.removeprefix("# ") for line in done.stdout.splitlines())
+    assert (
+        'the audience "*", so exempt are the accounts of Pod/odd in ci; an override lets token-audience warn about'
+        " 4 workloads in shop."
+    ) in head
+
+
+def test_draft_of_odd_audiences_alone_allows_every_one(api, init) -> None:
+    token = {"serviceAccountToken": {"path": "t", "audience": "*", "expirationSeconds": 900}}
+    spec = {"containers": [{"name": "app"}], "volumes": [{"name": "t", "projected": {"sources": [token]}}]}
+    api.answers |= {
+        "/api/v1/pods": (200, [{"metadata": {"name": "odd", "namespace": "ci"}, "spec": spec}]),
+        "/apis/batch/v1/cronjobs": (200, []),
+    }
+    done = init()
+    assert "tokens" not in yaml.safe_load(done.stdout)
+    assert 'exactly the audience "*", so the draft allows every audience.\n' in done.stdout
+
+
+def test_rules_that_a_scan_cannot_check_warn_and_say_why(init) -> None:
+    done = init()
+    rules = {"token-request-expiration": "warn", "token-request-audience": "warn"}
+    assert yaml.safe_load(done.stdout)["rules"] == rules
+    comment = "# Not reject, because a scan cannot see who requests which tokens. 'tokenguard audit summarize' counts"
+    assert f"\n#   expiration: keep\n{comment} " in done.stdout
+    head = " ".join(line.removeprefix("# ") for line in done.stdout.splitlines())
+    assert "It cannot see TokenRequests either, so the draft only warns about them." in head
+
+
+@pytest.mark.parametrize("days", ["0", "3651", "9999999"])
+def test_days_out_of_range_are_a_usage_error(days) -> None:
+    done = CliRunner().invoke(main, ["policy", "init", "--days", days])
+    assert done.exit_code == 2
+    assert f"--days: {days} is not in the range 1<=x<=3650" in done.stderr
 
 
 def test_override_is_commented_with_the_workloads_that_it_is_for(api, init) -> None:

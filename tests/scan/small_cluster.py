@@ -79,11 +79,16 @@ def named_secret(secret: str) -> Object:
     return {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": secret, "key": "token"}}}]}
 
 
-def secret(name: str, created: str = "2026-01-01T00:00:00Z", account: str = "app", **labels: str) -> LegacyTokenSecret:
+def secret(
+    name: str, created: str = "2026-01-01T00:00:00Z", account: str = "app", namespace: str = "shop", **labels: str
+) -> LegacyTokenSecret:
     spelled = {f"kubernetes.io/legacy-token-{key.replace('_', '-')}": value for key, value in labels.items()}
     annotations = {"kubernetes.io/service-account.name": account}
     return read(LegacyTokenSecret, {
-        "metadata": meta(name, creationTimestamp=created, labels=spelled, annotations=annotations),
+        "metadata": {
+            "name": name, "namespace": namespace, "creationTimestamp": created,
+            "labels": spelled, "annotations": annotations,
+        },
     })  # fmt: skip
 
 

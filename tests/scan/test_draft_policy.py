@@ -3,15 +3,27 @@
 import datetime as dt
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.scan.small_cluster import VAULT, Small, live, named_secret, secret, spec, token
+from tests.scan.small_cluster import NOW, VAULT, Small, live, named_secret, secret, spec, token
 from webhook.core.documents.yaml_writer import write_document
+from webhook.core.policy.lint import ineffective
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Mode, Policy
-from webhook.scan.draft_policy import audiences_in_use, denied_secrets, denied_workloads, draft_policy
+from webhook.scan.draft_policy import (
+    allowed_audiences,
+    audiences_in_use,
+    base_document,
+    denied_secrets,
+    denied_workloads,
+    draft_policy,
+)
+from webhook.scan.exemption_usage import ExemptionStatus
 
 UNTIL = dt.date(2027, 2, 1)
 ENFORCED = "rules: {legacy-token-secret: reject}\n"
+UNSEEN = {"token-request-expiration": "warn", "token-request-audience": "warn"}
 
 
 def small_cluster(pods: int = 1) -> Small:
@@ -119,9 +131,57 @@ def test_draft_of_a_lenient_namespace_also_allows_its_audiences():
     }
 
 
+ACCOUNTS, NAMESPACES = ["a", "b", "c"], ["one", "two"]
+
+
+@st.composite
+def clusters(draw):
+    tokens = zip("wxyz", [*ACCOUNTS, ""], strict=True)
+    namespaces = st.sampled_from(NAMESPACES)
+    small = Small(*(secret(name, account=account, namespace=draw(namespaces)) for name, account in tokens))
+    volumes = st.sampled_from([[], [token(audience=VAULT)], [token(audience="*")], [token(audience="a: b # c")]])
+    for number in range(draw(st.integers(0, 10))):
+        container = draw(st.one_of(st.none(), st.sampled_from("wxyz").map(named_secret)))
+        account = draw(st.sampled_from(ACCOUNTS))
+        small.pod(f"p{number}", spec(draw(volumes), container, serviceAccountName=account), namespace=draw(namespaces))
+    return small
+
+
+@settings(max_examples=200, deadline=None)
+@given(clusters(), st.booleans(), st.booleans())
+def test_draft_of_any_cluster_is_sound(small, exempts_secrets, by_namespace):
+    before = small.scan(document_text(base_document(allowed_audiences(small.scan()))))
+    draft = draft_policy(before, UNTIL, exempts_secrets=exempts_secrets, audiences_by_namespace=by_namespace)
+    policy = read_policy(write_document(draft).encode())
+    assert isinstance(policy, Policy), policy
+    assert [*ineffective(policy, NOW)] == []
+    report = small.scan(document_text(draft))
+    assert report.exit_status == 0
+    assert {usage.status for usage in report.exemptions} <= {ExemptionStatus.IN_USE}
+    assert not exempts_secrets or report.summary.secrets.denied == 0
+
+
+def test_draft_exempts_one_account_before_it_and_another():
+    small = Small(secret("old", account="b"))
+    for account in "ab":
+        small.pod(f"as-{account}", spec(container=named_secret("old"), serviceAccountName=account))
+    drafted = draft_policy(small.scan(), UNTIL)["exemptions"]
+    assert [exemption["serviceAccounts"] for exemption in drafted] == [["b"], ["a", "b"]]
+
+
+def test_draft_denies_no_token_request():
+    policy = read_policy(write_document(draft_policy(with_audiences(("a", "own")).scan(), UNTIL)).encode())
+    actions = {rule: action for rule, action in policy.rules.items() if rule.startswith("token-request-")}
+    assert "reject" not in actions.values()
+
+
+def document_text(document):
+    return write_document(document).partition("kind: TokenPolicy\n")[2]
+
+
 def test_draft_of_a_clean_cluster_is_the_default_policy():
     document = draft_policy(Small().pod("a", live()).scan(), UNTIL)
-    assert document == {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}
+    assert document == {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce", "rules": UNSEEN}
 
 
 def test_draft_allows_the_audience_of_a_template_without_pods():

@@ -12,6 +12,7 @@ from webhook.atomic_write import OWNER_ONLY, WORLD_READABLE, FileContent, replac
 from webhook.cli.common import (
     NAMESPACE,
     NAMESPACED_NAME,
+    POSITIVE_DAYS,
     cluster_options,
     connected,
     own_namespace_option,
@@ -132,7 +133,7 @@ def _wait(transport: Transport, secret: TlsSecret, timeout: int, revoked: frozen
               help="Namespace of the Service.")  # fmt: skip
 @click.option("--tls-san", "names", multiple=True, metavar="NAME",
               help="Additional DNS name or IP address. May be repeated.")  # fmt: skip
-@click.option("--days", type=click.IntRange(1, 3650), default=365, metavar="DAYS",
+@click.option("--days", type=POSITIVE_DAYS, default=365, metavar="DAYS",
               help="Validity of the certificate in days.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing certificate and key.")
 def generate(out: Path, namespace: str, names: tuple[str, ...], days: int, *, force: bool) -> None:

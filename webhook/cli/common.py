@@ -24,6 +24,7 @@ from webhook.core.policy.model import Policy
 from webhook.core.selectors import Labels
 from webhook.formatters.check_lines import problem_line
 
+_MAX_DAYS = 3650
 F = TypeVar("F", bound=Callable[..., Any])
 Warn = Callable[[InputProblem], None]
 
@@ -78,6 +79,7 @@ def _namespace(value: str) -> str:
     return value
 
 
+DAYS, POSITIVE_DAYS = click.IntRange(0, _MAX_DAYS), click.IntRange(1, _MAX_DAYS)
 FILE = click.Path(readable=False, allow_dash=True)
 """A file, so that the shell can complete it; whether it can be read is found out when it is read."""
 NAMESPACE = Parsed("NAME", _namespace)

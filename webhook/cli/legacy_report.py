@@ -8,7 +8,7 @@ import click
 from webhook.audit.summary import AuditSummary
 from webhook.cli.audit import read_logs
 from webhook.cli.cluster_scan import GivenPolicies, ScanRequest, scan_cluster
-from webhook.cli.common import FILE
+from webhook.cli.common import DAYS, FILE
 from webhook.cluster.transport import Transport
 from webhook.legacy.metadata import RetirableMetadata
 from webhook.legacy.report import LegacyReport
@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 unused_days_option = click.option(
-    "--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, metavar="DAYS",
+    "--unused-days", type=DAYS, default=UNUSED_DAYS, metavar="DAYS",
     help="Days without use after which a token counts as unused.",
 )  # fmt: skip
 
@@ -27,7 +27,7 @@ unused_days_option = click.option(
 def refused_use_options(command: F) -> F:
     """Add the options on which it depends whether a disabled token is still used."""
     after = click.option(
-        "--after-days", type=click.IntRange(min=0), default=AFTER_DAYS, metavar="DAYS",
+        "--after-days", type=DAYS, default=AFTER_DAYS, metavar="DAYS",
         help="A disabled token counts as 'disabled, still used' for this number of days after a refused use. Its Secret"
              " may be deleted after this number of days without a refused use.",
     )  # fmt: skip

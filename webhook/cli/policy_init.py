@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from webhook.cli.common import cluster_options, connected, own_namespace_option
+from webhook.cli.common import POSITIVE_DAYS, cluster_options, connected, own_namespace_option
 from webhook.cluster.scan_reader import ScanReader
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.formatting import plain
@@ -28,7 +28,7 @@ def _refuse_namespace(_context: click.Context, _option: click.Parameter, namespa
 
 
 @click.command("init")
-@click.option("--days", type=click.IntRange(min=1), default=90, metavar="DAYS",
+@click.option("--days", type=POSITIVE_DAYS, default=90, metavar="DAYS",
               help="Days after which the exemptions of the draft end.")  # fmt: skip
 @click.option("--exempt-secrets", is_flag=True,
               help="Also exempt the accounts of legacy Secrets in use from legacy-token-secret, so that these Secrets"
@@ -50,11 +50,12 @@ def command(
 ) -> int:
     """Draft a policy from a scan.
 
-    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that runs. If a rule would
-    deny most workloads of a namespace, an override lets it warn there. Otherwise the account of each workload that
-    would be denied gets an exemption with an end date. Comments say why, and what the exempt accounts may do. Legacy
-    Secrets that exist stay, but cannot be created again, unless you add --exempt-secrets. A second scan checks the
-    draft. Needs the permissions of scan.
+    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that runs. It is made from
+    the scan alone, whatever policy the cluster has. TokenRequests, which a scan cannot see, only get warnings. If a
+    rule would deny most workloads of a namespace, an override lets it warn there. Otherwise the account of each
+    workload that would be denied gets an exemption with an end date. Comments say why, and what the exempt accounts may
+    do. Legacy Secrets that exist stay, but cannot be created again, unless you add --exempt-secrets. A
+    second scan checks the draft. Needs the permissions of scan.
 
     \b
     Example:

@@ -10,7 +10,16 @@ import click
 from webhook.check.input_files import STDIN
 from webhook.cli import scan_reports
 from webhook.cli.cluster_scan import ScanRequest, scan_cluster, scan_policy_options
-from webhook.cli.common import NAMESPACE_GLOB, Choice, Parsed, cluster_options, connected, output_option, schema_option
+from webhook.cli.common import (
+    DAYS,
+    NAMESPACE_GLOB,
+    Choice,
+    Parsed,
+    cluster_options,
+    connected,
+    output_option,
+    schema_option,
+)
 from webhook.cli.policy_source import mode_option
 from webhook.core.formatting import plain, quote
 from webhook.core.policy.model import Action
@@ -65,7 +74,7 @@ def _warn_without_checklists(checklists: str) -> None:
               help="Show only findings of this rule; outcomes count all findings. May be repeated.")  # fmt: skip
 @click.option("--action", "actions", multiple=True, type=Choice([action.value for action in Action][:-1]),
               help="Show only findings with this action; outcomes count all findings. May be repeated.")  # fmt: skip
-@click.option("--unused-days", type=click.IntRange(min=0), default=UNUSED_DAYS, metavar="DAYS",
+@click.option("--unused-days", type=DAYS, default=UNUSED_DAYS, metavar="DAYS",
               help="Days without use after which a legacy Secret without references is safe to delete.")  # fmt: skip
 @click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
               help="Audience of the API server, if the policy names none. May be repeated. Default: those of the"

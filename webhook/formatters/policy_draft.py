@@ -8,7 +8,7 @@ from typing import Any
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.formatting import counted, plain, quote
 from webhook.core.policy.model import Policy
-from webhook.formatters.scan_findings import grants_text
+from webhook.formatters.scan_findings import grants_text, result_lines
 from webhook.scan.draft_policy import (
     allowed_audiences,
     audiences_in_use,
@@ -21,14 +21,25 @@ from webhook.scan.draft_policy import (
 from webhook.scan.rbac import grants_severity
 from webhook.scan.report import ScannedWorkload, ScanReport
 
+_AUDIENCE_RULE = "token-audience"
 _SECRET_RULE = "legacy-token-secret"  # noqa: S105 - a rule's name
 _MAX_WORKLOADS = 20
 _MAX_SECRETS = 10
 _WIDTH = 118
 _WHAT_TO_DO = (
-    "Review each audience, override and exemption. The draft caps the tokens of pods, which breaks clients that read"
-    " their token only once, and rejects TokenRequests that live too long; a scan cannot see either. Before you"
-    " enforce it, follow docs/rollout.md."
+    "The draft is made from the scan alone: copy what you need from the policy in the cluster. Review each audience,"
+    " override and exemption; an exemption also covers new pods of its accounts. The draft caps the tokens of pods,"
+    " which breaks clients that read their token only once; a scan cannot see that. It cannot see TokenRequests either,"
+    " so the draft only warns about them. Before you enforce it, follow docs/rollout.md."
+)
+_UNSEEN = (
+    "Not reject, because a scan cannot see who requests which tokens. 'tokenguard audit summarize' counts what these"
+    " rules find in tokenguard's audit log; its records name the user, the account and the audience"
+    " (docs/rollout.md, step 4). Allow the audiences that are needed, then remove these lines."
+)
+_KEEP = (
+    "apiServerToken:  # uncomment while clients read their token only once (docs/rollout.md, step 3)",
+    "  expiration: keep",
 )
 
 
@@ -55,6 +66,7 @@ def draft_lines(document: Mapping[str, Any], current: ScanReport, report: ScanRe
         f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init:",
         *_wrapped(f"{draft_result(report, policy)}. {_WHAT_TO_DO}"),
         *_odd_audiences(current),
+        *_drivers(report),
         *_secrets(report, policy),
     ]
     yield from (f"# {line}" for line in head)
@@ -63,10 +75,12 @@ def draft_lines(document: Mapping[str, Any], current: ScanReport, report: ScanRe
         "overrides": _overrides(current, document.get("overrides", ())),
         "exemptions": _exemptions(current, document.get("exemptions", ())),
     }
+    before = {"rules": [*_KEEP, *_wrapped(_UNSEEN)]}
     section = ""
     for line in write_document(document).removeprefix("---\n").splitlines():
         if line and line[0] not in " -":
             section = line.partition(":")[0]
+            yield from (f"# {comment}" for comment in before.get(section, ()))
         if section in comments and line.startswith("- "):
             yield from (f"# {comment}" for comment in next(comments[section]))
         is_audience = section == "tokens" and line.startswith("    - ")
@@ -101,8 +115,28 @@ def _odd_audiences(report: ScanReport) -> Iterator[str]:
     allowed = allowed_audiences(report)
     for audience, workloads in audiences_in_use(report).items():
         if audience not in allowed:
-            exempt = ", so the accounts are exempt" if allowed else ""
-            yield f"A policy cannot allow exactly the audience {quote(audience)}{exempt}: {_users(workloads)}."
+            instead = _instead(report, workloads)
+            yield from _wrapped(f"A policy cannot allow exactly the audience {quote(audience)}, so {instead}.")
+
+
+def _instead(report: ScanReport, workloads: Iterable[ScannedWorkload]) -> str:
+    """Return what the draft does for workloads with an audience that it cannot list."""
+    if not allowed_audiences(report):
+        return "the draft allows every audience"
+    lenient = lenient_rules(report)
+    parts: dict[str, list[ScannedWorkload]] = {}
+    for workload in workloads:
+        warns = _AUDIENCE_RULE in lenient.get(workload.namespace, ())
+        part = f"an override lets {_AUDIENCE_RULE} warn about" if warns else "exempt are the accounts of"
+        parts.setdefault(part, []).append(workload)
+    return "; ".join(f"{part} {_users(those)}" for part, those in parts.items())
+
+
+def _drivers(report: ScanReport) -> Iterator[str]:
+    """Yield what the draft finds about CSIDrivers, which it never denies."""
+    for driver in report.csi_drivers:
+        for line in result_lines(driver.result):
+            yield from _wrapped(f"CSIDriver/{plain(driver.name)}, which nothing denies: {line}")
 
 
 def _overrides(report: ScanReport, overrides: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:

@@ -9,14 +9,20 @@ from typing import Any
 import msgspec
 
 from webhook.core.decision import Outcome
+from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action
 from webhook.core.policy.schema import ExactAudience
+from webhook.core.rules import RULES
 from webhook.scan.evaluation_result import EvaluationResult
 from webhook.scan.report import LegacySecret, ScannedWorkload, ScanReport
 
 _MIN_DENIED = 4
 _MAX_NAMES = 3
 _MAX_REASONS = 20
+UNSEEN_RULES = tuple(
+    rule.name for rule in RULES if rule.subjects == {Subject.TOKEN_REQUEST} and rule.default is Action.REJECT
+)
+"""The rules that deny only TokenRequests, which a scan cannot see."""
 
 
 def audiences_in_use(report: ScanReport) -> dict[str, list[ScannedWorkload]]:
@@ -55,8 +61,12 @@ def _can_be_allowed(audience: str) -> bool:
 
 
 def base_document(audiences: Sequence[str]) -> dict[str, Any]:
-    """Return the policy document in mode `enforce` that allows these audiences; all if there are none."""
-    document: dict[str, Any] = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce"}
+    """Return the policy document in mode `enforce` that allows these audiences; all if there are none.
+
+    The rules for what a scan cannot see only warn.
+    """
+    rules = dict.fromkeys(UNSEEN_RULES, Action.WARN.value)
+    document = {"apiVersion": "tokenguard/v1", "kind": "TokenPolicy", "mode": "enforce", "rules": rules}
     return document | ({"tokens": {"audiences": {"allowed": [*audiences]}}} if audiences else {})
 
 
@@ -145,21 +155,32 @@ def _denials(report: ScanReport, *, exempts_secrets: bool) -> Iterator[tuple[str
 def _exemptions(
     report: ScanReport, lenient: LenientRules, until: dt.date, *, exempts_secrets: bool
 ) -> Iterator[dict[str, Any]]:
-    """Yield an exemption for each account; for two if the pods of one read a token of the other."""
+    """Yield an exemption for each account; for two if the pods of one read a token of the other.
+
+    Those for fewer accounts come first: behind one for more accounts they would have no effect.
+    """
     rules: dict[tuple[str, tuple[str, ...]], set[str]] = {}
     titles: dict[tuple[str, tuple[str, ...]], set[str]] = {}
     for namespace, account, title, result in _denials(report, exempts_secrets=exempts_secrets):
         for finding in result.findings:
             if finding.action is Action.REJECT and finding.rule not in lenient.get(namespace, ()):
-                key = (namespace, tuple(sorted({account, finding.other_account or account})))
+                accounts = {account, account if finding.other_account is None else finding.other_account}
+                # the account of a copied token, or of one without an annotation, is not known: each is exempt
+                key = (namespace, () if "" in accounts else tuple(sorted(accounts)))
                 rules.setdefault(key, set()).add(finding.rule)
                 titles.setdefault(key, set()).add(title)
-    for (namespace, accounts), denying in sorted(rules.items()):
-        exemption: dict[str, Any] = {"rules": sorted(denying), "namespaces": [namespace]}
-        if "" not in accounts:  # the account of a copied token is not known
-            exemption["serviceAccounts"] = [*accounts]
-        needed_by = shorten_list(sorted(titles[namespace, accounts]), _MAX_REASONS)
+    for key in sorted(rules, key=_narrow_first):
+        namespace, selected = key
+        exemption: dict[str, Any] = {"rules": sorted(rules[key]), "namespaces": [namespace]}
+        if selected:
+            exemption["serviceAccounts"] = [*selected]
+        needed_by = shorten_list(sorted(titles[key]), _MAX_REASONS)
         yield exemption | {"reason": f"as of {report.time.date()}: {needed_by}", "until": until}
+
+
+def _narrow_first(key: tuple[str, tuple[str, ...]]) -> tuple[str, bool, int, tuple[str, ...]]:
+    namespace, accounts = key
+    return namespace, not accounts, len(accounts), accounts
 
 
 def shorten_list(names: Iterable[str], at_most: int = _MAX_NAMES) -> str:
