@@ -9,6 +9,7 @@ import pytest
 from tests.recorded_reviews import recorded
 from tests.server.replica import Replica
 from tests.serving import POLICY, patch_of
+from webhook.core import policy_change
 from webhook.core.admission_request import Phase
 from webhook.core.policy.loader import read_policy
 from webhook.server import review_handler
@@ -18,6 +19,7 @@ POLICIES = {
     "warn": POLICY + "mode: warn\n",
     "audit": POLICY + "mode: audit\n",
     "long lifetimes": POLICY + "rules: {token-expiration: warn}\n",
+    "token removed": POLICY + "rules: {api-token-automount: patch}\n",
     "two injections": POLICY + "- {name: bank, audience: bank.example.com, mountPath: /var/run/bank}\n",
     "no injection": POLICY.partition("inject:")[0],
 }
@@ -56,6 +58,13 @@ def test_unpatched_pod_is_denied_later(pod, monkeypatch):
     assert replica.response(recorded(pod, "mutate"))["allowed"] is True
     monkeypatch.setattr(review_handler, "DURATION", 0.0)
     assert replica.response(recorded(pod, "mutate"))["allowed"] is False
+
+
+def test_pod_is_patched_as_before_for_a_shorter_time_only(monkeypatch):
+    body = recorded("pod-plain.pods", "mutate")
+    assert patch_of(changed("enforce", "audit").response(body, Phase.MUTATE)) != []
+    monkeypatch.setattr(policy_change, "PATCH_DURATION", 0.0)
+    assert patch_of(changed("enforce", "audit").response(body, Phase.MUTATE)) == []
 
 
 def test_new_policy_denies_legacy_tokens_at_once():
