@@ -48,6 +48,18 @@ def test_junit_case_of_a_missing_file_has_its_name(tmp_path: Path) -> None:
     assert case.get("name") == f"{tmp_path}/absent.yaml"
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_junit_has_a_failure_for_each_strict_warning(strict: bool) -> None:
+    report = checked(SEED_POD + "contianers: []\nkind: Pod\n")
+    report.strict = strict
+    [suite] = ET.fromstring("".join(check_junit.format_report(report)).encode())
+    failed = {case.get("name"): result.get("type") for case in suite for result in case}
+    line = SEED_POD.count("\n") + 1
+    warned = {f"<stdin>: document 1, line {number}": "warning" for number in (line, line + 1)}
+    assert failed == (warned if strict else {})
+    assert suite.get("failures") == str(2 * report.exit_status) == str(2 * strict)
+
+
 def test_junit_finding_below_fail_on_is_output() -> None:
     [suite] = suites_of(LONG_POD, fail_on=Action.REJECT)
     assert suite.get("failures") == "0"

@@ -11,12 +11,18 @@ from webhook.formatters.junit import Case, Result, junit, problem_name
 
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
-    """Yield the document. Findings below `--fail-on` are output of their test case, not failures."""
+    """Yield the document: with a failure for each finding and warning that makes the run fail.
+
+    Other findings are output of their test case, and other warnings are left out.
+    """
     suites: dict[str, list[Case]] = {}
     titles = {(found.file_path, found.manifest.line): found.full_title for found in report.evaluations}
     for problem in report.problems:
         name = titles.get((problem.path, problem.line or 0)) or problem_name(problem)
         suites.setdefault(problem.file, []).append(Case(name, (Result("error", problem.message, type="unreadable"),)))
+    for warning in report.warnings if report.warnings_fail else ():
+        case = Case(problem_name(warning), (Result("failure", warning.message, type="warning"),))
+        suites.setdefault(warning.file, []).append(case)
     findings: dict[int, list[CheckFinding]] = {}
     for finding in report.shown_findings(verbose=options.verbose):
         findings.setdefault(id(finding.evaluation), []).append(finding)
