@@ -1,5 +1,7 @@
 """Objects that cannot be read: which field is wrong, and where it is in the file."""
 
+import pytest
+
 from tests.check.runs import LONG_POD, UNREADABLE_POD, checked, text_lines
 from webhook.check.other_findings import EXPLANATIONS
 
@@ -14,6 +16,56 @@ def test_unreadable_field_has_path_line_and_snippet() -> None:
     lines = text_lines(report)
     assert "    14 |           expirationSeconds: …"[1:] in [line[1:] for line in lines]
     assert "       |           ^^^^^^^^^^^^^^^^^" in lines
+
+
+MANY_WRONG = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: a, labels: {app: 1, tier: true}}
+spec:
+  hostNetwrk: true
+  containers:
+  - text
+  - {name: app, env: {A: b}, args: [1], volumeMounts: [{mountPath: 3, subPth: x}]}
+  volumes:
+  - name: t
+    projected:
+      sources:
+      - serviceAccountToken: {path: t, expirationSeconds: "86400", audience: x}
+      - serviceAccountToken: {path: t, expirationSeconds: "${TTL}", audience: x}
+"""
+
+
+def test_all_wrong_types_and_unknown_fields_are_found() -> None:
+    report = checked(MANY_WRONG)
+    source = "spec.volumes[0].projected.sources"
+    assert [(finding.line, finding.statement[:80]) for finding in report.findings] == [
+        (3, "metadata.labels.app must be a string, not a number; put it in quotes"),
+        (3, "metadata.labels.tier must be a string, not a boolean; put it in quotes"),
+        (7, "spec.containers[0] must be a mapping, not a string"),
+        (8, "spec.containers[1].env must be a list, not a mapping"),
+        (8, "spec.containers[1].volumeMounts[0].mountPath must be a string, not a number; put"),
+        (13, f"{source}[0].serviceAccountToken.expirationSeconds must b"[:80]),
+        (14, f"{source}[1].serviceAccountToken.expirationSeconds is the"[:80]),
+    ]
+    assert [(warning.line, warning.message) for warning in report.warnings] == [
+        (5, 'Pod/a: spec: unknown field "hostNetwrk"; did you mean "hostNetwork"?'),
+        (8, 'Pod/a: spec.containers[1].volumeMounts[0]: unknown field "subPth"; did you mean "subPath"?'),
+    ]
+    assert report.findings[-1].message.startswith("is the placeholder ${TTL}; substitute it first")
+
+
+def test_number_of_wrong_types_is_limited() -> None:
+    labels = "".join(f"    l{number}: {number}\n" for number in range(100))
+    report = checked(f"apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels:\n{labels}")
+    assert len(report.findings) == 20
+
+
+@pytest.mark.parametrize(("audiences", "wrong"), [("[1, 2, x]", [0, 1]), ("[null]", [0]), ("[[], a, {}]", [0, 2])])
+def test_wrong_items_of_a_list_are_found(audiences: str, wrong: list[int]) -> None:
+    request = "apiVersion: authentication.k8s.io/v1\nkind: TokenRequest\nmetadata: {name: a}\nspec: {audiences: %s}\n"
+    paths = [finding.path for finding in checked(request % audiences).findings]
+    assert paths == [f"spec.audiences[{number}]" for number in wrong]
 
 
 def test_wrong_label_has_its_key_and_line() -> None:

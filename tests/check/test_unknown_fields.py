@@ -131,7 +131,6 @@ KNOWN = {
     "what rules don't read": POD.format("{affinity: {x: y}, containers: [{name: a, lifecycle: {x: y}}]}"),
     "a Secret": "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringdata: {a: b}\n",
     "kube-system": POD.format("{zzz: 1}").replace("name: web", "name: web, namespace: kube-system"),
-    "unreadable": POD.format("{zzz: 1, volumes: 3}"),
 }
 
 

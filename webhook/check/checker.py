@@ -4,6 +4,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import BinaryIO
 
 from webhook.check.file_reader import read_all
@@ -27,6 +28,7 @@ from webhook.check.source_map import SourceMap
 from webhook.check.unknown_fields import field_warnings
 from webhook.check.unknown_kinds import kind_error, kind_warning, version_error, version_warning
 from webhook.check.unsubstituted import namespace_placeholders, placeholder_at
+from webhook.check.wrong_types import wrong_types
 from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
@@ -117,7 +119,8 @@ class _Evaluator:
         """Evaluate a manifest in a namespace, and add the evaluation, its findings and its place in the summary."""
         error = version_error(manifest)
         kind = ("", "") if error else manifest.group_kind
-        request = manifest_request(kind, manifest.raw, namespace=namespace, workloads=self._policy.workloads)
+        read = partial(manifest_request, kind, namespace=namespace, workloads=self._policy.workloads)
+        request = read(manifest.raw)
         found = list(found_templates(manifest, request, namespace))
         parts = [(request, self._decide(request))]
         parts += [(each, self._decide(each)) for each in found if not each.problem]
@@ -137,9 +140,12 @@ class _Evaluator:
         if not evaluation.is_evaluated:
             self._add_not_evaluated(evaluation, request, error)
             return
-        for finding in sorted(self._findings(evaluation, parts), key=lambda each: each.position):
+        wrong, raw, decoded = wrong_types(manifest.raw, request, read)
+        findings = [self._unreadable(evaluation, *each) for each in wrong.items()]
+        findings += self._findings(evaluation, parts)
+        for finding in sorted(findings, key=lambda each: each.position):
             (report.findings if finding.counts else report.notes).append(finding)
-        unknown = list(field_warnings(evaluation, request.object, self._source_of))
+        unknown = list(field_warnings(evaluation, raw, decoded, self._source_of))
         report.warnings += unknown or missing_containers(evaluation, request)  # an unknown field is the likely cause
         for each, _ in parts:
             self._missing.add(evaluation, each.object, namespace)
@@ -184,8 +190,6 @@ class _Evaluator:
     def _findings(self, evaluation: ManifestEvaluation, parts: Sequence[_Part]) -> Iterator[CheckFinding]:
         """Yield the findings about an object."""
         manifest, decision = evaluation.manifest, evaluation.decision
-        if decision.problem:
-            yield self._unreadable(evaluation)
         for error in decision.policy_errors:
             line = manifest.line_in(_POLICY, error.line)
             excerpt = self._source_of(manifest).line_excerpt(line)
@@ -220,13 +224,12 @@ class _Evaluator:
             (finding.rule, template + finding.violation.pointer): exemption for finding, exemption in before.exempted
         }
 
-    def _unreadable(self, evaluation: ManifestEvaluation) -> CheckFinding:
-        manifest, pointer = evaluation.manifest, evaluation.decision.problem_field
-        path = json_path(pointer)
-        message = evaluation.decision.problem.removeprefix(f"{UNREADABLE} {path}").lstrip()
+    def _unreadable(self, evaluation: ManifestEvaluation, pointer: str, problem: str) -> CheckFinding:
+        manifest, path = evaluation.manifest, json_path(pointer)
+        message = (placeholder_at(manifest, pointer) or problem.removeprefix(UNREADABLE).lstrip()).removeprefix(path)
         excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer, key_only=True) if pointer else None
         line = excerpt.line if excerpt else manifest.line_of(pointer)
-        return CheckFinding(evaluation, UNREADABLE_OBJECT, Action.REJECT, path, message, line, excerpt=excerpt)
+        return CheckFinding(evaluation, UNREADABLE_OBJECT, Action.REJECT, path, message.lstrip(), line, excerpt=excerpt)
 
     def _finding(self, evaluation: ManifestEvaluation, finding: Finding, template: str) -> CheckFinding:
         manifest, violation = evaluation.manifest, finding.violation

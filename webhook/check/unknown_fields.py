@@ -36,11 +36,11 @@ class _Shape(NamedTuple):
 
 
 def field_warnings(
-    evaluation: ManifestEvaluation, decoded: object, source_of: Callable[[Manifest], SourceMap]
+    evaluation: ManifestEvaluation, raw: bytes, decoded: object, source_of: Callable[[Manifest], SourceMap]
 ) -> Iterator[InputProblem]:
-    """Yield a warning for each unknown field of a manifest, with its place in the file."""
+    """Yield a warning for each unknown field of an object, as JSON and decoded, with its place in the file."""
     manifest = evaluation.manifest
-    for path, message in unknown_fields(manifest.raw, decoded):
+    for path, message in unknown_fields(raw, decoded):
         within = ": ".join(filter(None, (evaluation.title, json_path(pointer_of(path[:-1])))))
         yield evaluation.problem_at(pointer_of(path), f"{within}: {message}", source_of(manifest))
 
