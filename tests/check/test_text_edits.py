@@ -153,6 +153,20 @@ def test_edit_removes_all_items() -> None:
     assert edit_text("{a: [b, c], d: 1}", removed) == "{a: [], d: 1}"
 
 
+EMPTY = {
+    "YAML": ("a: []\n", "a: [1, 2]\n"),
+    "JSON": ('{"a": []}', '{"a": [1, 2]}'),
+    "JSON on lines": ('{\n  "a": []\n}', '{\n  "a": [\n    1,\n    2\n  ]\n}'),
+    "JSON with an empty line": ('{\n  "a": [\n  ]\n}', '{\n  "a": [\n    1,\n    2\n  ]\n}'),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), EMPTY.values(), ids=EMPTY)
+def test_edit_adds_several_items_to_an_empty_list(text: str, expected: str) -> None:
+    added: list[Operation] = [{"op": "add", "path": "/a/-", "value": value} for value in (1, 2)]
+    assert edit_text(text, added, is_json=text.startswith("{")) == expected
+
+
 def test_edit_replaces_an_alias_and_not_its_anchor() -> None:
     text = "a: &x {b: 1}\nc: *x  # the same\nd: [*x, *x]\ne:\n- *x\n"
     replaced: list[Operation] = [

@@ -186,7 +186,7 @@ class _Fixer:
                 continue
             start = length - len(source.source()[0])
             text = edit_text(piece[start:], self._patches[id(source)], is_json=True)
-            if text is None or next(read_json(text, 1, 1))[1] != self._value(source):
+            if text is None or _read(text, is_json=True) != self._value(source):
                 self.unfixed.append(source)
                 continue
             piece = piece[:start] + text
@@ -199,10 +199,10 @@ class _Fixer:
         return write_document(self._value(source))
 
 
-def _read(text: str) -> Any:
+def _read(text: str, *, is_json: bool = False) -> Any:
     """Return the value of a document, None if it cannot be read."""
     try:
-        return YamlDocument(text, 1, 1).value()
+        return next(read_json(text, 1, 1))[1] if is_json else YamlDocument(text, 1, 1).value()
     except DocumentError:
         return None
 

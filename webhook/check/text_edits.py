@@ -54,6 +54,8 @@ class _Editor:
         self._json = JsonStyle(text, layout.root) if is_json else None
         self._newline = "\r\n" if "\r\n" in text else "\n"
         self._edits: list[_TextEdit] = []
+        self._inserted: dict[int, tuple[yaml.CollectionNode, dict[str, None]]] = {}
+        """The flow collections that get items, each with the texts of these."""
         self._appended: set[int] = set()
         self._removed: dict[int, tuple[yaml.SequenceNode, list[int]]] = {}
 
@@ -83,6 +85,8 @@ class _Editor:
         """Return the text with all edits."""
         for node, indexes in self._removed.values():
             self._remove_items(node, sorted(set(indexes)))
+        for parent, items in self._inserted.values():
+            self._insert_items(parent, list(items))
         edits = sorted(dict.fromkeys(self._edits), key=lambda edit: (edit.start, edit.end, -edit.depth))
         parts: list[str] = []
         at = 0
@@ -134,19 +138,27 @@ class _Editor:
             self._insert_lines(parent, self._block([value], dash - self._line_start(dash)), depth)
 
     def _insert_flow(self, parent: yaml.CollectionNode, value: Any, name: str | None = None) -> None:
-        """Insert an item at the end of a flow collection, on a line of its own if the last one is."""
+        """Insert an item at the end of a flow collection."""
+        item = self._flow(value, self._items_indent(parent))
+        if name is not None:
+            item = f"{self._flow(name)}{self._json.colon if self._json else ': '}{item}"
+        self._inserted.setdefault(id(parent), (parent, {}))[1][item] = None
+
+    def _insert_items(self, parent: yaml.CollectionNode, items: list[str]) -> None:
+        """Insert texts at the end of a flow collection, on lines of their own if the last item is."""
         indent = self._items_indent(parent)
-        colon, comma = (self._json.colon, self._json.comma) if self._json else (": ", ", ")
-        item = self._flow(value, indent) if name is None else f"{self._flow(name)}{colon}{self._flow(value, indent)}"
+        comma = self._json.comma if self._json else ", "
+        separator = comma if indent is None else f",{self._newline}{indent}"
+        text = separator.join(items)
         if parent.value:
-            at = self._end_of(parent, len(parent.value) - 1)
-            separator = comma if indent is None else f",{self._newline}{indent}"
-            self._edits.append(_TextEdit(at, at, separator + item))
-            return
-        at = parent.end_mark.index - 1
-        if indent is not None and self._json:
-            item = f"{self._newline}{indent}{item}{self._newline}{indent.removesuffix(self._json.indent)}"
-        self._edits.append(_TextEdit(at, at, item))
+            start = end = self._end_of(parent, len(parent.value) - 1)
+            text = separator + text
+        else:
+            start = end = parent.end_mark.index - 1
+            if indent is not None and self._json:
+                start = parent.start_mark.index + 1
+                text = f"{self._newline}{indent}{text}{self._newline}{indent.removesuffix(self._json.indent)}"
+        self._edits.append(_TextEdit(start, end, text))
 
     def _items_indent(self, parent: yaml.CollectionNode) -> str | None:
         """Return the indentation of the items of a flow collection; None if they are in one line."""
