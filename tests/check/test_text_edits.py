@@ -151,6 +151,9 @@ def test_edit_removes_all_items() -> None:
     removed: list[Operation] = [{"op": "remove", "path": f"/a/{index}"} for index in (1, 0)]
     assert edit_text("a:\n- b\n- c\nd: 1\n", removed) == "a: []\nd: 1\n"
     assert edit_text("{a: [b, c], d: 1}", removed) == "{a: [], d: 1}"
+    replaced: list[Operation] = [{"op": "add", "path": "/a/-", "value": "e"}, *removed]
+    assert edit_text("{a: [b, c], d: 1}", replaced) == "{a: [e], d: 1}"
+    assert edit_text("a:\n- b\n- c\nd: 1\n", replaced) == "a:\n- e\nd: 1\n"
 
 
 EMPTY = {

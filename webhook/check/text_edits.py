@@ -152,7 +152,10 @@ class _Editor:
         text = separator.join(items)
         if parent.value:
             start = end = self._end_of(parent, len(parent.value) - 1)
-            text = separator + text
+            if self._loses_all(parent):
+                start = self._start_of(parent, 0)
+            else:
+                text = separator + text
         else:
             start = end = parent.end_mark.index - 1
             if indent is not None and self._json:
@@ -199,8 +202,9 @@ class _Editor:
             raise _UnsupportedError
 
     def _remove_items(self, parent: yaml.SequenceNode, indexes: list[int]) -> None:
-        items = parent.value
-        if len(indexes) == len(items) and id(parent) not in self._appended:
+        if self._loses_all(parent) and id(parent) in self._inserted:
+            return  # what is inserted replaces them
+        if self._loses_all(parent) and id(parent) not in self._appended:
             start = parent.start_mark.index
             if not parent.flow_style:
                 start = self._before_space(start)
@@ -214,6 +218,10 @@ class _Editor:
             if not self._is_first_on_line(dash):
                 raise _UnsupportedError
             self._edits.append(_TextEdit(self._line_start(dash), self._line_end(self._end_of(parent, index)), ""))
+
+    def _loses_all(self, parent: yaml.CollectionNode) -> bool:
+        """Return whether all items of a list are removed."""
+        return len(set(self._removed.get(id(parent), (parent, []))[1])) == len(parent.value)
 
     def _remove_flow(self, parent: yaml.CollectionNode, index: int) -> None:
         start, end = self._start_of(parent, index), self._end_of(parent, index)
