@@ -22,6 +22,7 @@ from tests.scan.small_cluster import (
     role,
     secret,
     spec,
+    token,
 )
 from webhook.core.policy.model import Action
 from webhook.core.webhook_namespaces import WebhookScope, WebhookScopes
@@ -271,7 +272,8 @@ remove it from the list
 
 ServiceAccounts with API tokens
   no permissions: 2 ServiceAccounts (app in shop, default in shop): API token mounted in Deployment/web, Pod/bare \
-(2 pods); 3 legacy Secrets; set automountServiceAccountToken: false
+(2 pods); 3 legacy Secrets; unless another service accepts this token (such as \
+Vault's kubernetes auth, or OIDC federation), set automountServiceAccountToken: false
 
 tokens in pods by audience and lifetime
   API server, 1 hour: 0 now, 1 if recreated
@@ -315,7 +317,8 @@ def test_summary_shows_finished_pods_and_unread_templates(small_cluster) -> None
     report = small_cluster.scan()
     summary = text(report).partition("\n\n")[0]
     assert "\nscanned    1 namespace, 3 pods of 2 workloads; 1 finished\n" in summary
-    assert "3 in use, 0 invalid, 0 safe to delete\n           in use: 2 referenced, 1 used in 30 days; " in summary
+    in_use = "in use: 2 referenced, 1 used in 30 days, 1 perhaps referenced; "
+    assert f"3 in use, 0 invalid, 0 safe to delete\n           {in_use}" in summary
     assert "\n           some workloads that may refer to them could not be read (see the end)\n" in summary
     found = "".join(page.format_report(report))
     assert (
@@ -351,7 +354,7 @@ def test_summary_counts_tokenless_and_exempt_objects() -> None:
     assert "exempt: " not in text(small.scan())
     report = text(small.scan("", exempt))
     assert "\n  pods that would be denied (1 > 0) have no tokens if recreated\n" in report
-    assert "\nsimulated  1: 1 in use; exempt: 1 workload and 1 legacy Secret\n" in report
+    assert "\nexemptions simulated 1: 1 in use; exempt: 1 workload and 1 legacy Secret\n" in report
     assert "pods that would be denied" not in text(small.scan(exempt))
     filtered = small.scan("", exempt, filters=ScanFilters(rules=("token-audience",)))
     assert "; exempt: 1 workload and 1 legacy Secret\n" in text(filtered)
@@ -375,7 +378,7 @@ def test_text_entries_say_why_they_are_under_their_heading() -> None:
         section.splitlines() for section in text(small.scan()).split("\n\n") if section.startswith("workloads: ")
     )
     reason = "    patch: token-expiration: see 'API server tokens and injections'"
-    assert (patched[0], patched[-1], len(patched)) == ("workloads: patched if recreated", reason, 4)
+    assert (patched[0], patched[-2], len(patched)) == ("workloads: patched if recreated", reason, 4)
     assert (warned[0], len(warned)) == ("workloads: warned if recreated", 3)
     assert reason not in text(small.scan(filters=ScanFilters(actions=(Action.WARN,))))
 
@@ -678,8 +681,12 @@ def test_text_shows_the_most_powerful_accounts_first() -> None:
     bound(small, "limited", {"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}, namespace="shop")
     found = text(small.scan())
     assert "accounts   3 with API tokens: 1 cluster-admin, 1 dangerous in some namespaces, 1 no permissions\n" in found
-    accounts = "account root: cluster-admin; token of limited: may read Secrets in shop"
-    assert f"  Pod/root in shop, {accounts}; and 1 more workload with 1 pod\n" in found
+    entries = [line for line in found.split("\n") if line.startswith("  Pod/")]
+    assert entries == [
+        "  Pod/root in shop, account root: cluster-admin; token of limited: may read Secrets in shop",
+        "  Pod/idle in shop, account idle: no permissions; token of limited: may read Secrets in shop",
+        "  Pod/limited in shop, account limited: may read Secrets in shop",
+    ]
     secrets = [line.partition(",")[0] for line in found.split("\n") if line.startswith("  Secret/")]
     assert secrets == [
         "  Secret/old in shop: token of limited (may read Secrets in shop)",
@@ -746,7 +753,50 @@ def test_text_folds_workloads_with_the_same_findings() -> None:
     found = text(small.scan())
     assert found.count("reject: legacy-token-reference") == 1
     accounts = "account default: no permissions; token of app: no permissions"
-    assert f"  Pod/p-00 in shop, {accounts}; and 29 more workloads with 29 pods\n" in found
+    others = ", ".join(f"Pod/p-{number:02} in shop" for number in range(1, 6))
+    more = f"and 29 more workloads with 29 pods and the same permissions: {others} and 24 more in shop (24)"
+    assert f"  Pod/p-00 in shop, {accounts}; {more}\n" in found
+    assert "\n  --output html and json list each\n" in found.partition("\nServiceAccounts")[0]
+
+
+def test_folded_workloads_name_their_namespaces_and_permissions() -> None:
+    small = Small()
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    small.snapshot.permissions.add_role(role("reader", *rules))
+    for number in range(14):
+        namespace = f"n{number:02}" if number < 13 else "n12"
+        pod = spec([token(audience="")], serviceAccountName=f"a{number}")
+        small.pod(f"p{number}", pod, namespace=namespace)
+        if number != 1:
+            subject = {"kind": "ServiceAccount", "name": f"a{number}", "namespace": namespace}
+            small.snapshot.permissions.add_binding(binding(subject, to="ClusterRole/reader", namespace=namespace))
+    first, second = [line for line in text(small.scan()).split("\n") if line.startswith("  Pod/")]
+    assert first == (
+        "  Pod/p0 in n00, account a0: may read Secrets in their own namespace; and 12 more workloads with 12 pods and"
+        " the same permissions: Pod/p2 in n02, Pod/p3 in n03, Pod/p4 in n04, Pod/p5 in n05, Pod/p6 in n06 and 7 more in"
+        " n12 (2), n07, n08, n09, n10 and 1 more namespaces"
+    )
+    assert second == "  Pod/p1 in n01, account a1: no permissions"
+
+
+def test_findings_that_lead_to_the_outcome_come_first() -> None:
+    host = {"name": "h", "hostPath": {"path": "/var/lib/kubelet"}}
+    small = Small().pod("a", spec([token(audience="", expirationSeconds=86400), host]))
+    small.pod("b", live() | {"volumes": [*live()["volumes"], host]})
+    denied, patched = (section for section in text(small.scan()).split("\n\n") if section.startswith("workloads: "))
+    assert re.findall(r"^    (\w+): ", denied, re.MULTILINE) == ["reject", "patch", "warn"]
+    assert re.findall(r"^    (\w+): ", patched, re.MULTILINE) == ["patch", "warn"]
+    findings = Page("".join(page.format_report(small.scan()))).rows("workloads")[0]["Findings"]
+    assert [*dict.fromkeys(re.findall(r"reject|patch|warn", findings))] == ["reject", "patch", "warn"]
+
+
+def test_secret_that_is_too_new_to_tell_says_so() -> None:
+    small = Small(secret("new", created="2026-11-24T00:00:00Z"), secret("old", last_used="2026-11-20"))
+    found = text(small.scan())
+    assert "in use: 0 referenced, 1 used in 30 days, 1 too new to tell; use recorded" in found
+    assert ", no use recorded since 2026-11-24, too new to tell, so it counts as in use\n" in found
+    rows = {row["Secret"]: row["State"] for row in Page("".join(page.format_report(small.scan()))).rows("secrets")}
+    assert rows == {"new": "too new to tell", "old": "used"}
 
 
 def test_text_with_filters_shows_only_these_findings(small_cluster) -> None:
@@ -808,7 +858,8 @@ def test_accounts_with_equal_findings_or_permissions_are_folded() -> None:
     start = lines.index("ServiceAccounts with findings")
     assert lines[start + 1] == (
         "  ServiceAccount/a0 in shop: warn: legacy-token-reference: secrets[1] lists the long-lived token in Secret"
-        ' "token-0"; remove it from the list; and 8 more such findings'
+        ' "token-0"; remove it from the list; and 8 more such findings: ServiceAccount/a1 in shop, ServiceAccount/a2 in'
+        " shop, ServiceAccount/a3 in shop, ServiceAccount/a4 in shop, ServiceAccount/a5 in shop and 3 more"
     )
     assert lines[start + 2] == "  --output html and json list each"
     permissions, idle, last = lines[start + 5 : start + 8]

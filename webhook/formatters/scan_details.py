@@ -90,15 +90,21 @@ def _sections(report: ScanReport) -> Iterator[tuple[str, Iterable[_Entry]]]:
 
 
 def _workloads(workloads: Iterable[ScannedWorkload], report: ScanReport) -> Iterator[_Entry]:
-    """Yield an entry for all workloads with the same findings, those with the most powerful accounts first."""
-    alike: dict[tuple[FindingLine, ...], list[ScannedWorkload]] = {}
+    """Yield an entry for all workloads with the same findings and permissions, the most powerful accounts first."""
+    alike: dict[tuple[tuple[FindingLine, ...], tuple[object, ...]], list[ScannedWorkload]] = {}
     for workload in summary.ordered_workloads(workloads):
         if lines := tuple(workload_lines(workload)):
             reasons = _reasons(workload, lines) if report.filters.show_all_findings else ()
-            alike.setdefault((*lines, *reasons), []).append(workload)
-    for lines, (first, *others) in alike.items():
-        text = f"{_title(first)}, {accounts_text(first)}{_more(others)}"
-        yield _Entry(text, [*map(str, lines)], is_folded=bool(others))
+            alike.setdefault(((*reasons, *lines), _permissions(workload)), []).append(workload)
+    for (lines, _), (first, *others) in alike.items():
+        home = first.namespace if any(each.namespace != first.namespace for each in others) else ""
+        text = f"{_title(first)}, {accounts_text(first, home)}{_more(others)}"
+        yield _Entry(text, [*map(str, lines)], is_folded=len(others) > MAX_NAMES)
+
+
+def _permissions(workload: ScannedWorkload) -> tuple[object, ...]:
+    """Return what the accounts of a workload may do; the same for workloads whose accounts may do it where they are."""
+    return tuple((account.own, grants_text(account.grants, workload.namespace)) for account in workload.accounts)
 
 
 def _reasons(workload: ScannedWorkload, lines: Iterable[FindingLine]) -> Iterator[FindingLine]:
@@ -127,7 +133,19 @@ def _more(workloads: list[ScannedWorkload]) -> str:
     if not workloads:
         return ""
     pods = sum(workload.pod_count for workload in workloads)
-    return f"; and {counted(len(workloads), 'more workload')} with {counted(pods, 'pod')}"
+    more = f"{counted(len(workloads), 'more workload')} with {counted(pods, 'pod')} and the same permissions"
+    return f"; and {more}: {_names(workloads)}"
+
+
+def _names(workloads: list[ScannedWorkload]) -> str:
+    """Return the names of the first workloads, and how many others are in which namespaces."""
+    named, others = workloads[:MAX_NAMES], workloads[MAX_NAMES:]
+    names = first_names(f"{workload.title} in {workload.namespace}" for workload in named)
+    if not others:
+        return names
+    counts = Counter(workload.namespace for workload in others)
+    places = first_names(f"{place} ({count})" if count > 1 else place for place, count in counts.most_common())
+    return f"{names} and {len(others)} more in {places}{' namespaces' if len(counts) > MAX_NAMES else ''}"
 
 
 def _generated(workloads: Iterable[ScannedWorkload]) -> Iterator[_Entry]:
@@ -195,21 +213,22 @@ def _secrets(secrets: Iterable[LegacySecret], report: ScanReport) -> Iterator[_E
         permissions = grants_text(secret.grants, secret.namespace) if secret.account else ""
         alike.setdefault((permissions, *summary.secret_states(secret, report)), []).append(secret)
     for those in alike.values():
-        yield from map(_secret, those[:_MAX_ALIKE])
+        yield from (_secret(secret, report) for secret in those[:_MAX_ALIKE])
         if others := those[_MAX_ALIKE:]:
             names = first_names(f"{secret.name} in {secret.namespace}" for secret in others)
             more = counted(len(others), "more Secret")
             yield _Entry(f"and {more} in this state, with these permissions: {names}", is_folded=True)
 
 
-def _secret(secret: LegacySecret) -> _Entry:
+def _secret(secret: LegacySecret, report: ScanReport) -> _Entry:
     created = f", created {secret.created:%Y-%m-%d}" if secret.created else ""
     invalid = f", marked invalid {secret.invalid_since}" if secret.invalid_since else ""
     advice = f": {summary.SAFE_TO_DELETE}" if secret.removable else _DELETE_COPY if secret.is_copy else ""
     powers = f" ({grants_text(secret.grants)})" if secret.account else ""
     content = f"legacy token {summary.COPY}" if secret.is_copy else f"token of {_account_name(secret)}{powers}"
     name = f"Secret/{plain(secret.name)} in {plain(secret.namespace)}"
-    text = f"{name}: {content}{created}, {summary.last_use_text(secret)}{invalid}{advice}"
+    unclear = f", {why}, so it counts as in use" if (why := summary.unclear_use(secret, report)) else ""
+    text = f"{name}: {content}{created}, {summary.last_use_text(secret)}{unclear}{invalid}{advice}"
     lines = [*summary.reference_lines(secret)]
     shown, others = lines[:MAX_NAMES], len(lines) - MAX_NAMES
     if others <= 1:
@@ -224,16 +243,17 @@ def _account_name(secret: LegacySecret) -> str:
 def _account_findings(report: ScanReport) -> Iterator[_Entry]:
     """Yield the findings of accounts, the most powerful first; those that differ only in names are folded."""
     severities = {(account.namespace, account.name): account.severity for account in report.accounts_with_tokens}
-    alike: dict[str, list[str]] = {}
+    alike: dict[str, list[tuple[str, str]]] = {}
     for account in sorted(
         report.accounts, key=lambda account: severities.get((account.namespace, account.name), NO_PERMISSIONS)
     ):
-        title = f"ServiceAccount/{plain(account.name)} in {plain(account.namespace)}"
+        title = f"ServiceAccount/{account.name} in {account.namespace}"
         for line in result_lines(account.result):
-            alike.setdefault(_NAMES.sub("", str(line)), []).append(f"{title}: {line}")
-    for first, *others in alike.values():
-        more = f"; and {counted(len(others), 'more such finding')}" if others else ""
-        yield _Entry(f"{first}{more}", is_folded=bool(others))
+            alike.setdefault(_NAMES.sub("", str(line)), []).append((title, str(line)))
+    for (title, text), *others in alike.values():
+        names = first_names(name for name, _ in others)
+        more = f"; and {counted(len(others), 'more such finding')}: {names}" if others else ""
+        yield _Entry(f"{plain(title)}: {text}{more}", is_folded=bool(others))
 
 
 def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[_Entry]:
@@ -255,7 +275,7 @@ def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[_Entry]:
             *([f"API token mounted in {first_names(workloads)} ({counted(pods, 'pod')})"] if pods else []),
             *([f"{counted(secrets, 'legacy Secret')}"] if secrets else []),
         ]
-        advice = "; set automountServiceAccountToken: false" if pods and alike_accounts[0].grants == () else ""
+        advice = f"; {summary.UNUSED_TOKENS_ADVICE}" if pods and alike_accounts[0].grants == () else ""
         those = f"{counted(len(alike_accounts), 'ServiceAccount')} ({names})"
         is_folded = max(len(alike_accounts), len(workloads)) > MAX_NAMES
         yield _Entry(f"{grants}: {those}: {'; '.join(tokens)}{advice}", is_folded=is_folded)

@@ -71,16 +71,18 @@ def exemption_fields(report: ScanReport) -> Iterator[tuple[str, str]]:
     """Yield the numbers of exemptions by status, and what they exempt, as fields of the summary."""
     summary = report.summary
     policies = (
-        ("exemptions", report.exemptions, summary.exempt),
-        ("simulated", report.simulated_exemptions, summary.simulated_exempt),
+        ("", report.exemptions, summary.exempt),
+        ("simulated ", report.simulated_exemptions, summary.simulated_exempt),
     )
-    for name, usages, exempt in policies:
+    name = "exemptions"
+    for prefix, usages, exempt in policies:
         if usages:
             statuses = Counter(usage.status for usage in usages)
             words = [f"{statuses[status]} {status}" for status in ExemptionStatus if statuses[status]]
             if soon := sum(usage.expires_soon for usage in usages):
                 words.append(f"{soon} expiring soon")
-            yield name, f"{len(usages)}: {', '.join(words)}{_exempt_objects(exempt)}"
+            yield name, f"{prefix}{len(usages)}: {', '.join(words)}{_exempt_objects(exempt)}"
+            name = ""
 
 
 def _exempt_objects(exempt: ExemptCounts | None) -> str:

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from webhook.core.formatting import counted, plain, quote
+from webhook.core.policy.model import Action
 from webhook.scan.evaluation_result import Admission, Change, EvaluationResult, PodGroup, ReportedFinding
 from webhook.scan.options import ScanFilters
 from webhook.scan.rbac import Grant, Permission
@@ -25,7 +26,9 @@ ADMISSIONS = {
     " exemption",
 }
 """What is known about the admission of a running pod that the policy would deny as it is."""
+_EXEMPT = "exempt"
 _MAX_GRANTS = 3
+_SEVERITY: tuple[str, ...] = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT, _EXEMPT)
 
 
 class FindingLine(NamedTuple):
@@ -42,27 +45,35 @@ class FindingLine(NamedTuple):
 
 def result_lines(result: EvaluationResult) -> list[FindingLine]:
     """Return all findings and exemptions of an object."""
-    exemptions = (FindingLine("exempt", exempted.rule, plain(exempted.reason)) for exempted in result.exemptions)
+    exemptions = (FindingLine(_EXEMPT, exempted.rule, plain(exempted.reason)) for exempted in result.exemptions)
     return [*map(_full_line, result.findings), *exemptions]
 
 
 def workload_lines(workload: ScannedWorkload) -> list[FindingLine]:
-    """Return the findings about what the author wrote, with the pods they are in, and the exemptions."""
+    """Return the findings about what the author wrote, with the pods they are in, and the exemptions.
+
+    The most severe come first.
+    """
     pods: Counter[FindingLine] = Counter()
     for group in workload.pods:
         for line in _authored(group):
             pods[line] += len(group.names)
     template = _authored(workload.next_pod) if workload.next_pod else {}
     exemptions = dict.fromkeys(
-        FindingLine("exempt", exempted.rule, f"{plain(exempted.reason)} (until {exempted.until or 'never'})")
+        FindingLine(_EXEMPT, exempted.rule, f"{plain(exempted.reason)} (until {exempted.until or 'never'})")
         for group in workload.groups
         for exempted in group.result().exemptions
     )
-    return [
+    return by_severity((
         *(_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items()),
         *(_extended(line, _where(workload, 0, in_template=True)) for line in template if line not in pods),
         *exemptions,
-    ]
+    ))  # fmt: skip
+
+
+def by_severity(lines: Iterable[FindingLine]) -> list[FindingLine]:
+    """Return lines with the most severe action first."""
+    return sorted(lines, key=lambda line: _SEVERITY.index(line.action))
 
 
 def generated_findings(workload: ScannedWorkload) -> Counter[FindingLine]:
@@ -167,10 +178,13 @@ def _grants(namespaces: tuple[str, ...], grants: list[Grant], home: str) -> str:
     return f"{what} in {where}"
 
 
-def accounts_text(workload: ScannedWorkload) -> str:
-    """Return what the accounts of a workload's pods, and of the legacy tokens that they name, may do."""
+def accounts_text(workload: ScannedWorkload, home: str = "") -> str:
+    """Return what the accounts of a workload's pods, and of the legacy tokens that they name, may do.
+
+    The namespace `home` is not named.
+    """
     return "; ".join(
-        f"{'account' if account.own else 'token of'} {plain(account.name)}: {grants_text(account.grants)}"
+        f"{'account' if account.own else 'token of'} {plain(account.name)}: {grants_text(account.grants, home)}"
         for account in workload.accounts
     )
 

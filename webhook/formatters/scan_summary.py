@@ -35,6 +35,12 @@ USED, INVALID, SAFE_TO_DELETE, COPY = "used", "invalid", "safe to delete", "copi
 SECRET_STATES = ("referenced", USED, INVALID, SAFE_TO_DELETE, COPY)
 """States of a legacy Secret; several may apply."""
 NO_USE = "no use recorded"
+_UNCLEAR = _TOO_NEW, _MAYBE_REFERENCED, _UNKNOWN_USE = "too new to tell", "perhaps referenced", "unknown use"
+UNUSED_TOKENS_ADVICE = (
+    "unless another service accepts this token (such as Vault's kubernetes auth, or OIDC federation), set"
+    " automountServiceAccountToken: false"
+)
+"""Advice about accounts without permissions."""
 _SOURCES = {
     AudienceSource.POLICY: "from the policy",
     AudienceSource.GIVEN: "from --api-audience",
@@ -160,12 +166,10 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
         referenced = sum(bool(secret.references) for secret in in_use)
         others = ", ".join(f"{counts[state]} {state}" for state in (INVALID, SAFE_TO_DELETE))
         yield "legacy", f"{counted(len(secrets), 'Secret')}: {len(in_use)} in use, {others}"
-        used = (
-            f"in use: {referenced} referenced, {counts[USED]} used in {counted(report.unused_days, 'day')}; "
-            if in_use
-            else ""
-        )
-        yield "", f"{used}{recorded_text(report)}"
+        unclear = Counter(unclear_use(secret, report) for secret in secrets)
+        used = [f"{referenced} referenced", f"{counts[USED]} used in {counted(report.unused_days, 'day')}"]
+        used += [f"{unclear[why]} {why}" for why in _UNCLEAR if unclear[why]]
+        yield "", "; ".join([*([f"in use: {', '.join(used)}"] if in_use else []), recorded_text(report)])
         if counts[COPY]:
             yield "", f"{counts[COPY]} {COPY}"
         if report.names_unread:
@@ -287,6 +291,16 @@ def secret_states(secret: LegacySecret, report: ScanReport) -> list[str]:
         secret.is_copy,
     )
     return [word for word, applies in zip(SECRET_STATES, states, strict=True) if applies]
+
+
+def unclear_use(secret: LegacySecret, report: ScanReport) -> str:
+    """Return why a Secret counts as in use although nothing is known to use it; empty: there is no such reason."""
+    if not secret.in_use or secret_states(secret, report):
+        return ""
+    if secret.unused_since is None:
+        return _UNKNOWN_USE
+    unused_for = (report.time.date() - secret.unused_since).days
+    return _TOO_NEW if unused_for < report.unused_days else _MAYBE_REFERENCED
 
 
 def last_use_text(secret: LegacySecret | RetirableSecret) -> str:

@@ -60,8 +60,9 @@ RULE: Rule = Rule(
 The API server token is the token for the API server that Kubernetes mounts into every pod by default. Most pods never
 call the API server, but an attacker who breaks into one of them gets the token all the same.
 
-What to do: set `automountServiceAccountToken: false` in the pod's spec. If the pod does call the API server, say so
-with `automountServiceAccountToken: true` or the annotation `tokenguard/api-token: "true"`. The ServiceAccount's
+What to do: set `automountServiceAccountToken: false` in the pod's spec. If the pod does call the API server, or logs in
+to another service with this token, such as Vault, say so with `automountServiceAccountToken: true` or the annotation
+`tokenguard/api-token: "true"`. The ServiceAccount's
 `automountServiceAccountToken: true` is not enough, because it applies to all pods of the account; it causes a warning.
 A pod also requests the token if its author projects it in a volume that is not called kube-api-access-*.""",
     subjects=PODS | {Subject.SERVICE_ACCOUNT},

@@ -14,6 +14,7 @@ from webhook.formatters.scan_findings import (
     FindingLine,
     accounts_text,
     audience_text,
+    by_severity,
     generated_findings,
     grants_text,
     lifetime_text,
@@ -87,7 +88,7 @@ def _workload(filters: ScanFilters, workload: ScannedWorkload) -> Row:
     if workload.simulated_outcome:
         cells += [_outcome(workload.simulated_outcome), _change(workload.change), _lines(differences)]
         values["change"] = [workload.change]
-    return Row([*cells, _lines(lines)], values)
+    return Row([*cells, _lines(by_severity(lines))], values)
 
 
 def secrets(report: ScanReport, checklists: str = "") -> Table:
@@ -113,7 +114,10 @@ def _secret(checklists: str, report: ScanReport, secret: LegacySecret) -> Row:
         name(secret.account or "unknown"),
         _grants(secret.grants),
         Cell(summary.last_use_text(secret).removeprefix("last used ").replace(summary.NO_USE, "none"), look="use"),
-        Cell(", ".join(shown) or _NO_VALUE, look="state removable" if secret.removable else "state"),
+        Cell(
+            ", ".join(shown) or summary.unclear_use(secret, report) or _NO_VALUE,
+            look="state removable" if secret.removable else "state",
+        ),
         _lines(FindingLine("", "", line) for line in summary.reference_lines(secret)),
         Cell(f"{secret.created:%Y-%m-%d}" if secret.created else _NO_VALUE, look="date"),
         _outcome_of(secret.result),
@@ -189,8 +193,8 @@ def accounts_with_tokens(report: ScanReport) -> Table:
     ]
     ordered = sorted(report.accounts_with_tokens, key=lambda account: account.severity)
     note = (
-        "'Pods' counts the pods in which Kubernetes mounts the token. If an account has no permissions, its"
-        " pods do not need the token: set automountServiceAccountToken: false on the account or in the templates."
+        "'Pods' counts the pods in which Kubernetes mounts the token. If an account has no permissions, its pods do not"
+        f" need the token for the API server: {summary.UNUSED_TOKENS_ADVICE} on the account or in the templates."
     )
     return _by_namespace(
         Table("accounts-with-tokens", "Accounts with API server tokens", columns, ordered, row, note=note)
