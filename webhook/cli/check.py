@@ -142,10 +142,12 @@ def command(
     if diff:
         return _print_diff(report, output, shown)
     if write:
-        is_written = _write(report, quiet=quiet)
-        fixable, unfixable, report = report.fixable, report.unfixable, evaluate()
-        report.unfixable = unfixable
-        report.fixed = fixable - report.fixable
+        files = list(fixed_files(report))
+        _add_unfixed(report, files)
+        is_written = _write(files, quiet=quiet)
+        before, report = report, evaluate()
+        _add_unfixed(report, files)
+        report.fixed = before.fixable - report.fixable
         report.fix_hint = hint if is_written else _CORRECT_FIRST
         print_report(FORMATTERS, output, report, shown)
         _print_problems(report, output, quiet=quiet)
@@ -154,14 +156,14 @@ def command(
     if isinstance(documents, InputProblem):
         report.fix_hint = _CORRECT_FIRST
     elif documents:
-        report.unfixable = sum(each.findings for each in documents.unfixed)
+        _add_unfixed(report, [documents])
         for document in documents.pieces:
             click.echo(document.encode(), nl=False)
     print_report(FORMATTERS, output, report, shown, err=fix)
     if documents is None:
         _print_problems(report, output, quiet=quiet)
     elif not quiet or isinstance(documents, InputProblem):
-        _print_fix_notes(report, documents)
+        _print_fix_notes(report, documents, output)
     return 2 if isinstance(documents, InputProblem) else report.exit_status
 
 
@@ -204,8 +206,8 @@ def _print_lines(problems: Iterable[InputProblem], word: str = "error") -> None:
         click.echo(problem_line(problem, word), err=True)
 
 
-def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProblem) -> None:
-    """Print to stderr how many documents changed, and which were not evaluated."""
+def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProblem, output: str) -> None:
+    """Print to stderr how many documents changed, which were not evaluated, and warnings that the output lacks."""
     if isinstance(documents, InputProblem):
         click.echo(problem_line(documents), err=True)
         return
@@ -213,7 +215,8 @@ def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProbl
     for problem in (*report.problems, *others):
         if problem.document is not None:
             click.echo(problem_line(problem, "note", "; not evaluated, printed unchanged"), err=True)
-    _print_lines((unfixed.problem for unfixed in documents.unfixed), "warning")
+    if output not in WITH_PROBLEMS:
+        _print_lines(report.warnings, "warning")
     if changed := changed_documents(report) - len(documents.unfixed):
         click.echo(f"{counted(changed, 'document')} changed", err=True)
 
@@ -224,7 +227,7 @@ def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int
     Formats for people get one line about the findings instead of all of them.
     """
     files = list(fixed_files(report))
-    unfixed = _unfixed(report, files)
+    _add_unfixed(report, files)
     if output not in LINE_FORMATS:
         print_report(FORMATTERS, output, report, options, err=True)
     else:
@@ -234,7 +237,6 @@ def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int
         if isinstance(file, FixedFile) and file.changed:
             click.echo("".join(diff_lines(displayed(file.path), file.before, file.after)).encode(), nl=False)
     _print_lines(file for file in files if isinstance(file, InputProblem))
-    _print_lines(unfixed, "warning")
     if output in LINE_FORMATS and not options.quiet:
         left = len(report.findings) - report.fixable
         shown = "; the check without --diff shows them" if report.findings else ""
@@ -245,11 +247,9 @@ def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int
     return 2 if failed else report.exit_status
 
 
-def _write(report: CheckReport, *, quiet: bool) -> bool:
+def _write(files: Iterable[FixedFile | InputProblem], *, quiet: bool) -> bool:
     """Write the files that change, and return whether all could be written."""
     written = True
-    files = list(fixed_files(report))
-    _print_lines(_unfixed(report, files), "warning")
     for file in files:
         problem = file if isinstance(file, InputProblem) else write_file(file) if file.changed else None
         if problem is not None:
@@ -261,8 +261,8 @@ def _write(report: CheckReport, *, quiet: bool) -> bool:
     return written
 
 
-def _unfixed(report: CheckReport, files: Iterable[FixedFile | InputProblem]) -> list[InputProblem]:
-    """Return which documents cannot be changed, and count their findings as such."""
-    unfixed = [each for file in files if isinstance(file, FixedFile) for each in file.unfixed]
+def _add_unfixed(report: CheckReport, fixed: Iterable[FixedDocuments | FixedFile | InputProblem]) -> None:
+    """Add a warning about each document that cannot be changed, and count its findings as such."""
+    unfixed = [each for part in fixed if not isinstance(part, InputProblem) for each in part.unfixed]
+    report.warnings += (each.problem for each in unfixed)
     report.unfixable = sum(each.findings for each in unfixed)
-    return [each.problem for each in unfixed]
