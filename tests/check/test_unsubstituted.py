@@ -97,3 +97,27 @@ def test_check_placeholder_that_no_rule_needs_is_accepted() -> None:
 def test_check_placeholder_in_kube_system_is_not_reported() -> None:
     report = checked(WITH_VARIABLE.replace("name: long", "name: long\n  namespace: kube-system"))
     assert (report.problems, report.exit_status) == ([], 0)
+
+
+AUDIENCES = {
+    "pod": SEED_POD.replace("https://api.spicybiryaniwala.shop", "${AUD}"),
+    "CSI driver": """\
+apiVersion: storage.k8s.io/v1
+kind: CSIDriver
+metadata: {name: a}
+spec: {tokenRequests: [{audience: "${AUD}"}]}
+""",
+    "request": """\
+apiVersion: authentication.k8s.io/v1
+kind: TokenRequest
+metadata: {name: a}
+spec: {audiences: ["${AUD}"]}
+""",
+}
+
+
+@pytest.mark.parametrize("manifest", AUDIENCES.values(), ids=AUDIENCES)
+def test_check_audience_that_is_a_placeholder_has_advice(manifest: str) -> None:
+    [finding] = checked(manifest, under=policy(f"{HEAD}tokens: {{audiences: {{allowed: [vault]}}}}")).findings
+    assert finding.message.endswith('${AUD}", which is not allowed')
+    assert finding.advice == f"this is the placeholder ${{AUD}}; substitute it first: {SUBSTITUTE}"

@@ -27,7 +27,7 @@ from webhook.check.report import (
 from webhook.check.source_map import SourceMap
 from webhook.check.unknown_fields import field_warnings
 from webhook.check.unknown_kinds import kind_error, kind_warning, version_error, version_warning
-from webhook.check.unsubstituted import namespace_placeholders, placeholder_at
+from webhook.check.unsubstituted import audience_advice, namespace_placeholders, placeholder_at
 from webhook.check.wrong_types import wrong_types
 from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
@@ -52,6 +52,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "kubelet-hostpath": ("path",),
 }
 """The fields below the place of a violation that it is about, the most specific first: where to put the caret."""
+_ABOUT_AUDIENCES = frozenset({"token-audience", "token-request-audience"})
 
 
 def check(  # noqa: PLR0913 - what a run depends on, each by its name
@@ -236,9 +237,12 @@ class _Evaluator:
         pointer = violation.pointer
         if len(violation.edits) == 1 and isinstance(edit := violation.edits[0], Put) and edit.replaces:
             pointer = template + edit.pointer  # the value that has to change
-        excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer, _FIELDS.get(finding.rule, ()))
+        fields = _FIELDS.get(finding.rule, ())
+        excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer, fields)
         line = excerpt.line if excerpt else manifest.line_of(pointer)
         message, advice = finding.parts
+        if finding.rule in _ABOUT_AUDIENCES:
+            advice = audience_advice(manifest, [pointer, *(f"{pointer}/{field}" for field in fields)]) or advice
         edits = violation.edits if finding.action is Action.PATCH else ()
         changes = tuple(_change(edit, violation.pointer.removeprefix(template)) for edit in edits)
         return CheckFinding(

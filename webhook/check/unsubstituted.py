@@ -17,6 +17,12 @@ def placeholder_at(manifest: Manifest, pointer: str) -> str:
     return f"{json_path(pointer)} is {advice}" if advice else ""
 
 
+def audience_advice(manifest: Manifest, pointers: Iterable[str]) -> str:
+    """Return what to do about an audience, at one of these places, that is a placeholder; empty if it is none."""
+    advice = (placeholder_advice(text_at(manifest.raw, pointer)) for pointer in pointers)
+    return next((f"this is {each}" for each in advice if each), "")
+
+
 def namespace_placeholders(evaluations: Iterable[ManifestEvaluation]) -> Iterator[InputProblem]:
     """Yield a warning about the first object in each file that is evaluated in a namespace that is a placeholder."""
     warned: set[str] = set()
