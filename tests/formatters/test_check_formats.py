@@ -88,6 +88,14 @@ def test_policy_errors_are_shown_as_findings() -> None:
     )
 
 
+def test_concise_has_a_place_in_each_line() -> None:
+    misspelt, no_containers = LONG_POD.replace("Pod", "Pdo"), "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
+    lines = concise_lines(checked(misspelt, no_containers, "a: {{ b }}\n", "\ufeffx: [\n", LEGACY_SECRET))
+    placed = [line for line in lines if line.startswith("<stdin>")]
+    assert len(placed) == 5
+    assert all(re.match(r"<stdin>:[0-9]+:[0-9]+: (error|warning|denied): ", line) for line in placed)
+
+
 def test_concise_shows_problems_first_and_counts_them() -> None:
     assert lines_of(checked("a: [\n", SEED_POD)) == [
         "<stdin>:2:1: error: is not YAML: did not find expected node content",

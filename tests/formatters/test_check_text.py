@@ -61,12 +61,21 @@ def test_text_notes_are_in_their_places_among_findings() -> None:
 
 @pytest.mark.parametrize("width", [70, 80])
 def test_text_wraps_between_words_at_the_width_of_the_terminal(width: int) -> None:
-    report = checked(LEGACY_SECRET, LEGACY_POD, LONG_POD)
+    unsubstituted = LONG_POD.replace("86400", "${TTL}")
+    report = checked(LEGACY_SECRET, LEGACY_POD, LONG_POD.replace("spec:", "spec:\n  hostNetwrk: true"), unsubstituted)
     narrow = text_lines(report, width=width)
+    assert narrow[0].startswith("error: <stdin>:")
+    assert any(line.startswith("warning: <stdin>:") for line in narrow)
     words = [line for line in narrow if max(map(len, line.split() or [""])) < width - 10]
     assert all(len(line) <= width for line in words)
     assert len(narrow) > len(text_lines(report))
     assert " ".join(" ".join(narrow).split()) == " ".join(" ".join(text_lines(report)).split())
+
+
+def test_text_colours_the_word_of_a_wrapped_error() -> None:
+    first, second, *_ = text_lines(checked(LONG_POD.replace("86400", "${TTL}")), width=70, colour=True)
+    assert first.startswith("\x1b[31m\x1b[1merror\x1b[0m: <stdin>:14:11: Pod/long:")
+    assert second.startswith("    ")
 
 
 def test_text_names_the_template_that_helm_rendered() -> None:

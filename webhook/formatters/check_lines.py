@@ -1,11 +1,15 @@
 """One line a problem, or a finding in the form `FILE:LINE:COLUMN: ...` that editors can jump to."""
 
+from collections.abc import Iterator
+
 import click
 
 from webhook.check.input_files import InputProblem
 from webhook.check.report import OUTCOMES, CheckFinding, NamespacedName
 from webhook.core.decision import Outcome
 from webhook.core.formatting import plain
+from webhook.formatters.formatter import FormatOptions
+from webhook.formatters.wrapping import wrapped
 
 NOTE = "note"
 """The word of a finding that does not count."""
@@ -15,18 +19,25 @@ _COLOURS = {
 }  # fmt: skip
 
 
-def problem_line(problem: InputProblem, word: str = "error", suffix: str = "", *, colour: bool = False) -> str:
+def problem_line(problem: InputProblem, word: str = "error", suffix: str = "") -> str:
     """Return the line about a file or document that could not be read."""
-    return f"{styled(word, colour=colour)}: {_file_line(problem)}: {plain(problem.message)}{suffix}"
+    place = [problem.file, *(str(number) for number in (problem.line, problem.column) if number)]
+    return f"{word}: {plain(':'.join(place))}: {plain(problem.message)}{suffix}"
+
+
+def problem_lines(
+    problem: InputProblem, options: FormatOptions, word: str = "error", suffix: str = ""
+) -> Iterator[str]:
+    """Yield the same, coloured and wrapped at the width of a terminal."""
+    first, *others = wrapped(problem_line(problem, word, suffix), options.width, 4)
+    yield styled(word, colour=options.colour) + first.removeprefix(word)
+    yield from others
 
 
 def editor_line(problem: InputProblem, word: str = "error", *, colour: bool = False) -> str:
-    """Return the same in the form that editors and `grep` expect beside findings."""
-    return f"{_file_line(problem)}: {styled(word, colour=colour)}: {plain(problem.message)}"
-
-
-def _file_line(problem: InputProblem) -> str:
-    return ":".join([plain(problem.file), *(str(number) for number in (problem.line, problem.column) if number)])
+    """Return the same in the form that editors and `grep` expect: without a place if it is about a whole file."""
+    place = f":{problem.line}:{problem.column or 1}" if problem.line else ""
+    return f"{plain(problem.file)}{place}: {styled(word, colour=colour)}: {plain(problem.message)}"
 
 
 def finding_line(finding: CheckFinding, *, colour: bool = False) -> str:
@@ -34,7 +45,8 @@ def finding_line(finding: CheckFinding, *, colour: bool = False) -> str:
     evaluation = finding.evaluation
     message = plain(finding.detail)
     word = styled(finding_word(finding), colour=colour)
-    return f"{location(finding)}: {word}: {plain(evaluation.title)}: {finding.rule}: {message}"
+    column = "" if finding.excerpt else ":1"
+    return f"{location(finding)}{column}: {word}: {plain(evaluation.title)}: {finding.rule}: {message}"
 
 
 def missing_secret_line(name: NamespacedName) -> str:

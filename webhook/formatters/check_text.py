@@ -10,7 +10,7 @@ from webhook.check.source_map import Excerpt
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
-from webhook.formatters.check_lines import NOTE, finding_word, location, problem_line, styled
+from webhook.formatters.check_lines import NOTE, finding_word, location, problem_lines, styled
 from webhook.formatters.check_summary import summary_lines
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.wrapping import wrapped
@@ -24,11 +24,11 @@ _WITH_EXAMPLE = frozenset({"legacy-token-reference"})
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield what could not be read, the warnings, the findings by file and object, and the summary."""
-    colour = options.colour
-    yield from (problem_line(problem, colour=colour) for problem in report.problems)
+    for problem in report.problems:
+        yield from problem_lines(problem, options)
     warnings = report.shown_warnings(quiet=options.quiet)
     for warning in warnings[: options.rows or None]:
-        yield problem_line(warning, "warning", colour=colour)
+        yield from problem_lines(warning, options, "warning")
         if warning.excerpt and warning.excerpt.text:
             yield from _source(warning.excerpt, "warning", options)
     if options.rows and (more := len(warnings) - options.rows) > 0:
@@ -41,7 +41,7 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     shown = worst[: options.rows or None]
     findings = sorted(shown, key=lambda finding: order[id(finding)])
     for file, in_file in groupby(findings, key=lambda finding: finding.evaluation.file):
-        yield _bold(plain(file), colour=colour)
+        yield _bold(plain(file), colour=options.colour)
         for _, about in groupby(in_file, key=lambda finding: id(finding.evaluation)):
             yield from _object(list(about), options)
         yield ""

@@ -8,7 +8,7 @@ from webhook.check.input_files import InputProblem
 from webhook.check.policy_tests import CaseResult, PolicyTestReport, UnrunCase
 from webhook.core.formatting import counted, listing, plain
 from webhook.core.safe_output import safe_text
-from webhook.formatters.check_lines import problem_line
+from webhook.formatters.check_lines import problem_lines
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 from webhook.formatters.github_annotations import Annotation, annotation, annotation_lines, problem_annotation
 from webhook.formatters.junit import Case, Result, junit, problem_name
@@ -21,18 +21,20 @@ def format_text(report: PolicyTestReport, options: FormatOptions = DEFAULT_OPTIO
 
     A case that passed without a `decision`, perhaps only for lack of a Secret, is always shown.
     """
-    colour = options.colour
-    yield from (problem_line(problem, colour=colour) for problem in report.problems)
-    yield from (problem_line(warning, "warning", colour=colour) for warning in report.warnings)
+    for problem in report.problems:
+        yield from problem_lines(problem, options)
+    for warning in report.warnings:
+        yield from problem_lines(warning, options, "warning")
     for result in report.results:
         may_lack_state = result.missing_secrets and result.is_default_expected
         if result.failures or options.verbose or may_lack_state:
             word, style = ("failed", "red") if result.failures else ("passed", "green")
-            shown = click.style(word, fg=style, bold=True) if colour else word
+            shown = click.style(word, fg=style, bold=True) if options.colour else word
             yield f"{shown}: {plain(result.file)}:{result.line}: {plain(result.name)}"
             yield from (f"  {plain(line)}" for line in _lines(result))
     if options.verbose:
-        yield from (problem_line(file, "note", "; skipped", colour=colour) for file in report.skipped)
+        for file in report.skipped:
+            yield from problem_lines(file, options, "note", "; skipped")
     yield _summary(report)
 
 

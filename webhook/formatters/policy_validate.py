@@ -8,7 +8,7 @@ from webhook.check.policy_validation import PolicyValidationReport, ValidatedPol
 from webhook.core.formatting import counted, plain
 from webhook.core.policy.errors import PolicyError
 from webhook.core.safe_output import safe_text
-from webhook.formatters.check_lines import problem_line
+from webhook.formatters.check_lines import problem_lines
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 from webhook.formatters.github_annotations import annotation_lines, problem_annotation
 
@@ -21,7 +21,8 @@ def format_text(report: PolicyValidationReport, options: FormatOptions = DEFAULT
     What could not be read is not part of it: like other commands that need a file, `validate` prints that to stderr.
     """
     for policy in report.policies:
-        yield from (problem_line(problem, word, colour=options.colour) for word, problem in _problems(policy))
+        for word, problem in _problems(policy):
+            yield from problem_lines(problem, options, word)
         yield _result(policy, named=len(report.policies) > 1)
     yield from _total(report)
 
