@@ -162,6 +162,13 @@ def test_summary_counts_skipped_documents(tmp_path: Path) -> None:
     assert len(json_document(report)["notEvaluated"]) == 6
 
 
+def test_summary_counts_templates_and_their_files(tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    (tmp_path / "t.yaml").write_text("a: {{ .Values.a }}\n---\nb: {{ .Values.b }}\n")
+    [line] = [line for line in lines_of(checked_paths(tmp_path)) if "templates" in line]
+    assert line.startswith(f"  2 unrendered templates in 1 file ({tmp_path / 't.yaml'}); ")
+
+
 def test_summary_counts_kustomize_patches(tmp_path: Path) -> None:
     (tmp_path / "overlay").mkdir()
     (tmp_path / "pod.yaml").write_text(SEED_POD)

@@ -166,5 +166,6 @@ def _details(reason: str, documents: list[NotEvaluated]) -> str:
         hint = rendering_advice(each.problem.message for each in documents)
         files = list(dict.fromkeys(plain(each.problem.file) for each in documents))
         more = f" and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else ""
-        return f" ({', '.join(files[:_MAX_FILES])}{more}); render them first: {hint}"
+        within = f" in {counted(len(files), 'file')}" if len(files) < len(documents) else ""
+        return f"{within} ({', '.join(files[:_MAX_FILES])}{more}); render them first: {hint}"
     return ""
