@@ -71,10 +71,11 @@ def test_new_policy_denies_legacy_tokens_at_once():
     assert changed("warn", "enforce").response(recorded("pod-legacy-env.pods", "validate"))["allowed"] is False
 
 
-def test_new_policy_patches_at_once():
-    replica = changed("warn", "enforce")
-    response = replica.response(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)
-    assert patch_of(response) == patch_of(Replica().response(recorded("pod-plain.pods", "mutate"), Phase.MUTATE)) != []
+@pytest.mark.parametrize(("before", "after"), [("warn", "enforce"), ("enforce", "token removed")])
+def test_new_policy_patches_at_once(before, after):
+    body = recorded("pod-plain.pods", "mutate")
+    patch = patch_of(changed(before, after).response(body, Phase.MUTATE))
+    assert patch == patch_of(Replica(POLICIES[after]).response(body, Phase.MUTATE)) != []
 
 
 def test_each_answer_names_the_policy_that_it_follows():
