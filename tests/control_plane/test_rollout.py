@@ -136,11 +136,11 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     # 4: one namespace is warned
     rollout.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
     rollout.plane.do("create", "deployment", "shop", "-n", "team-a", "--image=app")
-    simulated, validated, *_, summarized = rollout.run(4).values()
+    simulated, validated, *_, summarized, requests = rollout.run(4).values()
     assert "warned if recreated" in simulated.stdout
     assert "newly denied" not in simulated.stdout
     assert validated.stdout.startswith("valid (revision ")
-    assert "legacy-token-reference" in summarized.stdout
+    assert ("legacy-token-reference" in summarized.stdout, '"token-request-' in requests.stdout) == (True, True)
     rollout.put_in_force("warn")
     assert "Warning: legacy-token-reference: " in rollout.create("warned").stderr
 
