@@ -736,7 +736,10 @@ def test_dangerous_and_used_secrets_come_first() -> None:
 def test_grants_name_three_permissions_and_count_the_others() -> None:
     permissions = [*Permission][1:-1]
     grants = [Grant(permission, ("a", "b")) for permission in permissions]
-    assert grants_text(grants) == "may escalate, bind or impersonate, create tokens, read Secrets in a, b; 4 more"
+    first = "may escalate/bind/impersonate, create tokens and read Secrets in a, b"
+    assert grants_text(grants) == f"{first}; 4 more permissions"
+    assert grants_text(grants[:4]) == f"{first}; 1 more permission"
+    assert grants_text(grants[2:3]) == "may read Secrets in a, b"
     everywhere = [Grant(Permission.EVERYTHING, ("a",)), Grant(Permission.READ, ())]
     assert grants_text(everywhere) == "admin in a; may read other objects in all namespaces"
 

@@ -29,6 +29,8 @@ ADMISSIONS = {
 _EXEMPT = "exempt"
 _MAX_GRANTS = 3
 _SEVERITY: tuple[str, ...] = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT, _EXEMPT)
+_ESCALATION = "escalate/bind/impersonate"
+"""An item of a list with commas, so it has none of its own."""
 
 
 class FindingLine(NamedTuple):
@@ -164,7 +166,7 @@ def grants_text(grants: Sequence[Grant] | None, home: str = "") -> str:
     if not known:
         return "unknown permissions"
     unknown = ["otherwise unknown"] if len(known) < len(grants) else []
-    more = [f"{len(known) - _MAX_GRANTS} more"] if len(known) > _MAX_GRANTS else []
+    more = [counted(len(known) - _MAX_GRANTS, "more permission")] if len(known) > _MAX_GRANTS else []
     by_place = groupby(known[:_MAX_GRANTS], lambda grant: grant.namespaces)
     return "; ".join([*(_grants(namespaces, list(alike), home) for namespaces, alike in by_place), *more, *unknown])
 
@@ -174,8 +176,14 @@ def _grants(namespaces: tuple[str, ...], grants: list[Grant], home: str) -> str:
     if is_everything and not namespaces:
         return "cluster-admin"
     where = "their own namespace" if namespaces == (home,) else first_names(namespaces) or "all namespaces"
-    what = "admin" if is_everything else f"may {', '.join(grant.permission for grant in grants)}"
+    permissions = " and ".join(", ".join(map(_permission, grants)).rsplit(", ", 1))
+    what = "admin" if is_everything else f"may {permissions}"
     return f"{what} in {where}"
+
+
+def _permission(grant: Grant) -> str:
+    """Return a group of permissions as an item of a list."""
+    return _ESCALATION if grant.permission is Permission.ESCALATION else grant.permission
 
 
 def accounts_text(workload: ScannedWorkload, home: str = "") -> str:
