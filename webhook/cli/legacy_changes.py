@@ -110,8 +110,8 @@ def _change_options(command: F) -> F:
         click.option("--account", "accounts", multiple=True, metavar="[NAMESPACE/]NAME",
                      help="Select only Secrets of this ServiceAccount. * matches any characters. May be repeated."),
         click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
-                     help="Select only Secrets of this namespace. * matches any characters. Those of kube-system are"
-                          " selected only by a namespace that begins with kube-system. May be repeated."),
+                     help="Select only Secrets of this namespace. * matches any characters. Secrets of kube-system"
+                          " are selected only by a namespace that begins with kube-system. May be repeated."),
         click.argument("names", nargs=-1, type=_SECRET, metavar="[NAMESPACE/NAME]..."),
     ):  # fmt: skip
         command = option(command)

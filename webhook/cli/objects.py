@@ -28,14 +28,14 @@ _FORBIDDEN = 403
 @own_namespace_option
 @cluster_options
 def command(write_configmap: str | None, own_namespace: str, kubeconfig: Path | None, context: str | None) -> None:
-    """Print legacy Secrets and Namespaces for other commands.
+    """Print Namespaces and legacy Secrets for other commands.
 
     Reads only metadata of Secrets. Prints the names, accounts, creation times and uses of legacy Secrets, the labels of
     Namespaces, and the day on which the recording of uses began. migrate and check take the list as one more PATH; with
     it, serve --objects needs no permission to read Secrets.
 
-    --write-configmap leaves out creation times and uses, because serve does not need them.
-    manifests/overlays/no-secrets runs it in a CronJob.
+    --write-configmap leaves out creation times and uses, because serve does not need them. A CronJob in
+    manifests/overlays/no-secrets runs this command.
 
     \b
     Examples:

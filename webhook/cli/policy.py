@@ -75,8 +75,8 @@ def validate(files: tuple[str, ...], output: str, *, strict: bool) -> int:
     standard input (-). Exemptions that have ended, overrides without effect, injections that reach no pod, and audience
     patterns that allow everything are warnings.
 
-    Exit status: 0 all policies are valid; 1 a policy is invalid, also as YAML, or with --strict causes a warning; 2 a
-    file or folder cannot be read, or contains no policy.
+    Exit status: 0 all policies are valid; 1 a policy is invalid (broken YAML included), or with --strict causes a
+    warning; 2 a file or folder cannot be read, or contains no policy.
     """
     require_input(files)
     now = dt.datetime.now(dt.UTC)
@@ -110,7 +110,7 @@ def run_tests(paths: tuple[str, ...], policy: str | None, output: str, names: tu
 
     docs/policy.md describes all keys. --policy is the policy of cases that name none.
 
-    Exit status: 0 all cases passed, 1 a case failed, 2 a case cannot be run, or there is none.
+    Exit status: 0 all cases passed, 1 a case failed, 2 a case cannot be run, or no case was found.
     """
     now = dt.datetime.now(dt.UTC)
     files = find(paths or (os.curdir,))

@@ -35,7 +35,8 @@ def _refuse_namespace(_context: click.Context, _option: click.Parameter, namespa
                    " can be created again. Anyone who may create Secrets there can then get new tokens of these"
                    " accounts.")  # fmt: skip
 @click.option("--audiences-by-namespace", is_flag=True,
-              help="Allow an audience that only one namespace uses only there, by an override.")  # fmt: skip
+              help="If only one namespace uses an audience, allow it in that namespace only, by an"
+                   " override.")  # fmt: skip
 @click.option("-n", "--namespace", hidden=True, expose_value=False, callback=_refuse_namespace)
 @own_namespace_option
 @cluster_options
@@ -50,20 +51,22 @@ def command(
 ) -> int:
     """Draft a policy from a scan.
 
-    Prints a policy that allows the audiences in use and, in mode enforce, denies nothing that runs. It is made from
-    the scan alone, whatever policy the cluster has. TokenRequests, which a scan cannot see, only get warnings. If a
-    rule would deny most workloads of a namespace, an override lets it warn there. Otherwise the account of each
-    workload that would be denied gets an exemption with an end date. Comments say why, and what the exempt accounts may
-    do. Legacy Secrets that exist stay, but cannot be created again, unless you add --exempt-secrets. A
-    second scan checks the draft. Needs the permissions of scan.
+    Prints a policy in mode enforce that allows the audiences in use, so that nothing that runs is denied. The policy is
+    made from the scan alone, whatever policy the cluster has. TokenRequests, which a scan cannot see, only get
+    warnings. If a rule would deny more than half of the workloads of a namespace, and at least four, an override lets
+    it warn there. Otherwise the account of each workload that would be denied gets an exemption with an end date.
+    Comments say why, and what the exempt accounts may do. Existing legacy Secrets stay, but nobody can create them
+    again, unless you add --exempt-secrets. A second scan checks the draft; the first comment names what would be denied
+    all the same. Needs the permissions of scan.
 
     \b
     Example:
       tokenguard policy init > policy.yaml
       tokenguard scan --policy policy.yaml
 
-    Exit status: 0 nothing that runs would be denied under the draft; 1 something would be, and the draft names it;
-    2 usage error or failed run. If something that outcomes depend on cannot be read, nothing is drafted (2).
+    Exit status: 0 nothing that runs would be denied under the draft; 1 something that runs would be denied, and
+    the draft names it; 2 usage error or failed run. If something that outcomes depend on cannot be read, nothing is
+    drafted (2).
     """
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     with connected(kubeconfig, context) as transport, Progress(sys.stderr) as progress:

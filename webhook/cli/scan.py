@@ -77,8 +77,8 @@ def _warn_without_checklists(checklists: str) -> None:
 @click.option("--unused-days", type=DAYS, default=UNUSED_DAYS, metavar="DAYS",
               help="Days without use after which a legacy Secret without references is safe to delete.")  # fmt: skip
 @click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
-              help="Audience of the API server, if the policy names none. May be repeated. Default: those of the"
-                   " ServiceAccount token that the scan uses; otherwise the token issuer and"
+              help="Audience of the API server, if the policy names none. May be repeated. Default: the audiences"
+                   " of the ServiceAccount token that the scan uses; otherwise the token issuer and"
                    " https://kubernetes.default.svc, with and without .cluster.local.")  # fmt: skip
 @output_option(FORMATTERS)
 @click.option("--summary", is_flag=True, help="With --output text: print only the summary, and what could not be read.")

@@ -88,9 +88,9 @@ def draft_policy(
     In a namespace in which one rule would deny more than half of the workloads, and at least four, an override lets it
     warn. Elsewhere the account of each workload that would be denied gets an exemption, until the day `until`. Legacy
     Secrets exist whatever the policy says, so only `exempts_secrets` exempts the accounts of those in use: anyone who
-    may create Secrets could then create new ones. `audiences_by_namespace` allows an audience that only one namespace
-    uses only there, by an override. An empty list allows any audience, so a list that would be empty has the API
-    server's, which is always allowed.
+    may create Secrets could then create new ones. With `audiences_by_namespace`, an audience that only one
+    namespace uses is allowed in that namespace only, by an override. An empty list allows any audience, so a list that
+    would be empty has the API server's, which is always allowed.
     """
     own = audiences_of_namespaces(report) if audiences_by_namespace else {}
     only_there = {audience for audiences in own.values() for audience in audiences}
