@@ -144,7 +144,7 @@ def test_metrics_page_lists_the_label_values(label, values) -> None:
 
 def test_metrics_page_has_the_limits_of_labels() -> None:
     assert f"first {MAX_NAMESPACES} namespaces" in BOUNDED["`resource_namespace`"]
-    assert f"first {MAX_AUDIENCES} others" in BOUNDED["`audience`"]
+    assert f"first {MAX_AUDIENCES} other audiences" in BOUNDED["`audience`"]
     assert f"{MAX_AUDIENCES_PER_NAMESPACE} from one namespace" in BOUNDED["`audience`"]
     assert {OTHER, API_SERVER} <= set(re.findall(r"`(\w[\w-]+)`", BOUNDED["`audience`"]))
     assert f"{MAX_EXEMPTIONS} exemptions that expire first" in BOUNDED["`exemption`, `rules`, `reason`"]
