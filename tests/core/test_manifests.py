@@ -355,6 +355,7 @@ BROKEN = {
         2,
         "is not YAML: found character that cannot start any token; indent with spaces, not tabs",
     ),
+    "an open quote": (b'a: 1\nb: "x\nc: 1\n', 2, "is not YAML: this quote is not closed"),
     "broken JSON": (b'{"apiVersion": "v1"}\n{"kind":\n', 2, "is not JSON: expecting value"),
     "JSON with a comma at the end of a list": (b'{"a": [1, 2 ,\n\n]\n', 1, "is not JSON: a comma before ]; remove it"),
     "broken JSON at first": (b'{"apiVersion":\n"v1" 1\n\n', 2, "is not JSON: expecting ',' delimiter"),

@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 import yaml
-from yaml.reader import ReaderError
 
 from webhook.core.documents.document import MAX_DEPTH, DocumentError, DocumentWarning, DocumentWarnings, duplicate_key
 from webhook.core.documents.kubectl_parser import AMBIGUOUS, BARE_TAG, KubectlParser
 from webhook.core.documents.locations import Location
+from webhook.core.documents.yaml_errors import syntax_error
 from webhook.core.documents.yaml_scalars import Scalar, canonical, json_number, key_text, plain, tagged
 from webhook.core.formatting import quote
 
@@ -170,7 +170,7 @@ class _Reader:
             self._checks_flow &= parser_class is not KubectlParser
             self._document()
         except yaml.YAMLError as error:
-            raise self._syntax_error(error) from None
+            raise syntax_error(error, self._text, self._first_line) from None
         for line in sorted(set(getattr(parser, "colon_lines", ()))):
             message = "kubectl refuses a text that starts with a colon here; put it in quotes"
             self.warnings.add(self._first_line + line, message)
@@ -186,7 +186,7 @@ class _Reader:
             event = self._next()
             ignored = None if isinstance(event, yaml.StreamEndEvent) else self._line(event)
         except yaml.YAMLError as error:
-            ignored = self._syntax_error(error).line
+            ignored = syntax_error(error, self._text, self._first_line).line
         if ignored is not None:
             message = "what follows from here on is ignored; start it with '---' on a line of its own"
             self.warnings.add(ignored, message)
@@ -332,17 +332,3 @@ class _Reader:
 
     def _error(self, event: Any, message: str, *, final: bool = False) -> DocumentError:
         return DocumentError(self._line(event), message, column=event.start_mark.column + 1, final=final)
-
-    def _syntax_error(self, error: yaml.YAMLError) -> DocumentError:
-        if isinstance(error, ReaderError):
-            line = self._text.encode()[: error.position].count(b"\n")
-            message = "contains a control character, which YAML does not allow"
-            return DocumentError(self._first_line + line, message, final=True)
-        mark = getattr(error, "problem_mark", None)
-        line, column = (int(mark.line), int(mark.column) + 1) if mark else (0, 0)
-        indent = re.match(r"\s*", (self._text.split("\n")[line : line + 1] or [""])[0])
-        hint = "; indent with spaces, not tabs" if indent and "\t" in indent[0] else ""
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        if "alias" in str(error):
-            hint = "; put a * at the start of a text in quotes"
-        return DocumentError(self._first_line + line, f"is not YAML: {problem}{hint}", column=column)
