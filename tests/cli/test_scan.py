@@ -381,13 +381,13 @@ def test_check_argument_replaces_the_policy_of_the_environment(cluster_policy, t
     assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)
 
 
-NOT_ENFORCED = "not in mode enforce; it would deny"
+NOT_ENFORCED = "with workloads or legacy Secrets is not in mode enforce; it would deny"
 
 
 def test_scan_says_what_enforce_would_deny(cluster_policy) -> None:
     quiet = CliRunner().invoke(main, ["scan", *cluster_policy])
     assert quiet.exit_code == 0, quiet.output
-    assert f"1 namespace is {NOT_ENFORCED} 1 workload there; for details, add --mode enforce" in quiet.stdout
+    assert f"1 namespace {NOT_ENFORCED} 1 workload there; for details, add --mode enforce" in quiet.stdout
     enforced = CliRunner().invoke(main, ["scan", *cluster_policy, "--mode", "enforce"])
     assert enforced.exit_code == 1
     assert "enforce: --mode enforce, ConfigMap" in " ".join(enforced.stdout.split())

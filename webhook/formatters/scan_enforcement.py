@@ -20,9 +20,10 @@ def limits(report: ScanReport, *, simulated: bool) -> Iterator[str]:
     if limited := [each for each in objects if any(result.enforced for result in each[2])]:
         namespaces = {namespace for _, namespace, _ in limited}
         verb = "is" if len(namespaces) == 1 else "are"
+        denied = _listed(limited, lambda result: result.outcome_enforced) or "nothing"
         yield (
-            f"{counted(len(namespaces), 'namespace')} {verb} not in mode enforce; it would deny"
-            f" {_listed(limited, lambda result: result.outcome_enforced) or 'nothing'} there; for details,"
+            f"{counted(len(namespaces), 'namespace')} with workloads or legacy Secrets {verb} not in mode enforce;"
+            f" it would deny {denied} there; for details,"
             f" {f'scan with --policy {plain(policy.origin)}' if simulated else 'add'} --mode enforce"
         )
     lowered = [each for each in objects if any(map(_is_lowered, each[2]))]
