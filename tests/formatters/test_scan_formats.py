@@ -734,6 +734,17 @@ def test_dangerous_and_used_secrets_come_first() -> None:
     ]
 
 
+def test_page_names_all_permissions() -> None:
+    small = Small(secret("old", account="root", last_used="2026-11-20")).pod("a", live(serviceAccountName="root"))
+    granted = {"serviceaccounts/token": "create", "secrets": "get", "pods/exec": "create", "pods": "create"}
+    bound(small, "root", *({"apiGroups": [""], "resources": [key], "verbs": [granted[key]]} for key in granted))
+    found = Page("".join(page.format_report(small.scan())))
+    full = "may create tokens, read Secrets, execute in pods and create workloads in all namespaces"
+    assert [row["Permissions"] for row in found.rows("accounts-with-tokens")] == [full]
+    assert [row["Permissions"] for row in found.rows("secrets")] == [full]
+    assert [row["Account"] for row in found.rows("workloads")] == [f"root: {full}"]
+
+
 def test_grants_name_three_permissions_and_count_the_others() -> None:
     permissions = [*Permission][1:-1]
     grants = [Grant(permission, ("a", "b")) for permission in permissions]

@@ -156,8 +156,11 @@ def _token_differences(group: PodGroup) -> Iterator[FindingLine]:
     yield from (line._replace(sign="-") for line in old if line not in new)
 
 
-def grants_text(grants: Sequence[Grant] | None, home: str = "") -> str:
-    """Return what an account may do: the most dangerous permissions, and where; the namespace `home` is not named."""
+def grants_text(grants: Sequence[Grant] | None, home: str = "", *, in_full: bool = False) -> str:
+    """Return what an account may do, and where: the most dangerous permissions, or all of them in full.
+
+    The namespace `home` is not named.
+    """
     if grants is None:
         return "unknown permissions"
     if not grants:
@@ -166,8 +169,9 @@ def grants_text(grants: Sequence[Grant] | None, home: str = "") -> str:
     if not known:
         return "unknown permissions"
     unknown = ["otherwise unknown"] if len(known) < len(grants) else []
-    more = [counted(len(known) - _MAX_GRANTS, "more permission")] if len(known) > _MAX_GRANTS else []
-    by_place = groupby(known[:_MAX_GRANTS], lambda grant: grant.namespaces)
+    shown = known if in_full else known[:_MAX_GRANTS]
+    more = [counted(len(known) - len(shown), "more permission")] if len(known) > len(shown) else []
+    by_place = groupby(shown, lambda grant: grant.namespaces)
     return "; ".join([*(_grants(namespaces, list(alike), home) for namespaces, alike in by_place), *more, *unknown])
 
 
@@ -186,13 +190,14 @@ def _permission(grant: Grant) -> str:
     return _ESCALATION if grant.permission is Permission.ESCALATION else grant.permission
 
 
-def accounts_text(workload: ScannedWorkload, home: str = "") -> str:
+def accounts_text(workload: ScannedWorkload, home: str = "", *, in_full: bool = False) -> str:
     """Return what the accounts of a workload's pods, and of the legacy tokens that they name, may do.
 
-    The namespace `home` is not named.
+    See `grants_text`.
     """
     return "; ".join(
-        f"{'account' if account.own else 'token of'} {plain(account.name)}: {grants_text(account.grants, home)}"
+        f"{'account' if account.own else 'token of'} {plain(account.name)}:"
+        f" {grants_text(account.grants, home, in_full=in_full)}"
         for account in workload.accounts
     )
 

@@ -74,9 +74,10 @@ def _workload(filters: ScanFilters, workload: ScannedWorkload) -> Row:
         lines.append(line._replace(text=f"{line.text}{pods}"))
     differences = workload_differences(workload, filters) if workload.change is not Change.UNCHANGED else ()
     dangerous = any(summary.is_dangerous(account.grants) for account in workload.accounts)
+    accounts = accounts_text(workload, in_full=True)
     cells = [
         name(workload.title),
-        Cell(accounts_text(workload).removeprefix("account "), _rank(workload.severity), _look(dangerous=dangerous)),
+        Cell(accounts.removeprefix("account "), _rank(workload.severity), _look(dangerous=dangerous)),
         number(workload.pod_count),
         _outcome(workload.outcome),
     ]
@@ -261,7 +262,8 @@ def _by_namespace(table: Table) -> Table:
 
 
 def _grants(grants: tuple[Grant, ...] | None) -> Cell:
-    return Cell(grants_text(grants), _rank(grants_severity(grants)), _look(dangerous=summary.is_dangerous(grants)))
+    look = _look(dangerous=summary.is_dangerous(grants))
+    return Cell(grants_text(grants, in_full=True), _rank(grants_severity(grants)), look)
 
 
 def _rank(severity: tuple[bool, int]) -> int:
