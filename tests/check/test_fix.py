@@ -65,6 +65,17 @@ def test_fix_json_beside_yaml_is_printed_as_yaml() -> None:
     assert objects(fixed(text, SEED_POD)) == objects(SEED_POD) * 2
 
 
+def test_fix_json_in_a_stream_of_yaml_stays_json() -> None:
+    text = "---\n" + json.dumps(objects(LONG_POD)[0], separators=(",", ":")) + "\n"
+    assert fixed(SEED_POD + text) == f"---\n{SEED_POD}" + text.replace("86400", "3600")
+    assert '{"name":"tokenguard-vault","mountPath":' in fixed(SEED_POD + text, under=INJECTION)
+
+
+def test_fix_keeps_line_ends() -> None:
+    text = LONG_POD.replace("\n", "\r\n")
+    assert fixed(text) == "---\r\n" + text.replace("86400", "3600")
+
+
 @pytest.mark.parametrize("indent", [None, 2, "\t"])
 def test_fix_json_alone_stays_json_in_its_layout(indent: int | str | None) -> None:
     text = json.dumps(objects(LONG_POD)[0], indent=indent) + "\n"
@@ -213,7 +224,7 @@ def test_fix_gives_an_alias_its_own_value() -> None:
     alias = f"{mounts}  - name: side\n    volumeMounts: *m  # the same\n  volumes:\n  - {{name: a, emptyDir: {{}}}}\n"
     lines = changed_lines(head + alias)
     assert "-    volumeMounts: *m  # the same" in lines
-    assert {"+    volumeMounts:", "+    - name: a", "+      mountPath: /a  # the same"} <= {*lines}
+    assert {"+    volumeMounts:  # the same", "+    - name: a", "+      mountPath: /a"} <= {*lines}
     merge = f"{mounts}  - name: side\n    <<: {{volumeMounts: *m}}\n".replace("side\n", "side  # no token\n")
     assert {"+    volumeMounts:", "+    - name: a", "+      mountPath: /a"} <= {*changed_lines(head + merge)}
 

@@ -176,7 +176,18 @@ def test_edit_replaces_an_alias_and_not_its_anchor() -> None:
         {"op": "replace", "path": path, "value": value}
         for path, value in (("/c", {"b": 2}), ("/d/1", {"b": 3}), ("/e/0", {"b": 4}))
     ]
-    assert edit_text(text, replaced) == "a: &x {b: 1}\nc:\n  b: 2  # the same\nd: [*x, {b: 3}]\ne:\n- b: 4\n"
+    assert edit_text(text, replaced) == "a: &x {b: 1}\nc:  # the same\n  b: 2\nd: [*x, {b: 3}]\ne:\n- b: 4\n"
+
+
+@pytest.mark.parametrize("value", ["", " null", " []"])
+def test_edit_keeps_a_comment_behind_its_key(value: str) -> None:
+    operations: list[Operation] = [
+        {"op": "add", "path": "/spec/a", "value": [{"b": 1}]},
+        {"op": "add", "path": "/spec/c", "value": 2},
+    ]
+    for end in ("", "\n"):
+        after = edit_text(f"spec:\n  a:{value}  # none{end}", operations)
+        assert after == f"spec:\n  a:  # none\n  - b: 1\n  c: 2{end}"
 
 
 @pytest.mark.parametrize("text", ["? [a]\n: b\n", "a: [b\n", "\ufeffa: 1\n"], ids=["no mapping", "broken", "mark"])

@@ -4,6 +4,7 @@ Patches are applied to the text, so that comments and layout stay, and the resul
 not have the patched values is not fixed. It is returned as it was written, and so is one that cannot be read.
 """
 
+import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
@@ -170,7 +171,7 @@ class _Fixer:
         before, wanted = source.text or "", self._value(source)
         operations = self._patches[id(source)]
         for _ in range(_MAX_ATTEMPTS):
-            text = edit_text(before, operations)
+            text = edit_text(before, operations, is_json=_is_json_text(before))
             result = None if text is None else _read(text)
             if text is not None and result == wanted:
                 return text
@@ -199,6 +200,15 @@ class _Fixer:
         return write_document(self._value(source))
 
 
+def _is_json_text(text: str) -> bool:
+    """Return whether a document of YAML is written as JSON."""
+    try:
+        json.loads(text.removeprefix("---"))
+    except ValueError:
+        return False
+    return True
+
+
 def _read(text: str, *, is_json: bool = False) -> Any:
     """Return the value of a document, None if it cannot be read."""
     try:
@@ -209,8 +219,9 @@ def _read(text: str, *, is_json: bool = False) -> Any:
 
 def _delimited(piece: str) -> str:
     """Return a piece that can follow another: with a `---` before it and a line end after it."""
+    newline = "\r\n" if "\r\n" in piece else "\n"
     if all(line.lstrip()[:1] in ("", "#", "%") for line in piece.splitlines()):
         piece = _DIRECTIVES.sub("", piece)  # allowed at the very start only
     elif not piece.startswith("---"):
-        piece = f"---\n{piece}"
-    return piece if piece.endswith("\n") or not piece else f"{piece}\n"
+        piece = f"---{newline}{piece}"
+    return piece if piece.endswith("\n") or not piece else f"{piece}{newline}"

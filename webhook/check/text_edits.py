@@ -73,7 +73,7 @@ class _Editor:
         elif isinstance(parent.value, yaml.MappingNode):
             location = find(self._root, path)
             if location.exists and location.key is not None:
-                self._replace(parent.value, location.key, location.value, value)
+                self._replace(parent.value, location.key, location.value, value, path.count("/"))
             else:
                 self._insert(parent.value, unescape(last), value, parent_path.count("/"))
         elif operation["op"] == "replace" and isinstance(parent.value, yaml.SequenceNode):
@@ -97,7 +97,7 @@ class _Editor:
             at = edit.end
         return "".join([*parts, self._text[at:]])
 
-    def _replace(self, parent: yaml.MappingNode, key: yaml.Node, node: yaml.Node, value: Any) -> None:
+    def _replace(self, parent: yaml.MappingNode, key: yaml.Node, node: yaml.Node, value: Any, depth: int) -> None:
         index = next(number for number, (each, _) in enumerate(parent.value) if each is key)
         start, end = self._span(parent, index)
         is_scalar = not isinstance(value, dict | list)
@@ -108,9 +108,13 @@ class _Editor:
             self._edits.append(_TextEdit(start, end, space + self._flow(value, None if indent.strip() else indent)))
         else:
             column = key.start_mark.column
-            member = self._block({getattr(key, "value", ""): value}, column)
+            member = self._block({getattr(key, "value", ""): value}, column).lstrip(" ").rstrip("\r\n")
             end = self._end_of(parent, index)
-            self._edits.append(_TextEdit(key.start_mark.index, end, member.lstrip(" ").rstrip("\r\n")))
+            first, newline, others = member.partition(self._newline)
+            if others and self._is_line_with_comment(key, end):
+                member = first
+                self._insert_below(end, others + newline, depth)
+            self._edits.append(_TextEdit(key.start_mark.index, end, member))
 
     def _replace_item(self, parent: yaml.SequenceNode, index: int, value: Any) -> None:
         start, end = self._span(parent, index)
@@ -174,7 +178,11 @@ class _Editor:
 
     def _insert_lines(self, parent: yaml.Node, lines: str, depth: int) -> None:
         """Insert lines below the last line of a block collection."""
-        end = self._line_end(self._end(parent))
+        self._insert_below(self._end(parent), lines, depth)
+
+    def _insert_below(self, at: int, lines: str, depth: int) -> None:
+        """Insert lines below the line of a place."""
+        end = self._line_end(at)
         if self._text[end - 1] != "\n":
             lines = self._newline + lines.rstrip("\r\n")
         self._edits.append(_TextEdit(end, end, lines, depth))
@@ -267,6 +275,11 @@ class _Editor:
         """Return the start of the next line."""
         end = self._text.find("\n", at)
         return len(self._text) if end < 0 else end + 1
+
+    def _is_line_with_comment(self, key: yaml.Node, end: int) -> bool:
+        """Return whether a member that ends at `end` is one line with a comment."""
+        start, line_end = self._line_start(end), self._line_end(end)
+        return start <= key.start_mark.index and bool(self._text[end:line_end].strip())
 
     def _is_first_on_line(self, at: int) -> bool:
         return not self._text[self._line_start(at) : at].strip()
