@@ -277,7 +277,8 @@ def test_scan_unreadable_pods_fail_others_are_reported(api, kubeconfig, policy) 
 
 @pytest.mark.parametrize("flags", [
     ("--policy-configmap", "token-policy"), ("--policy-configmap", "a/b/c"), ("--rule", "nonsense"),
-    ("--action", "off"), ("--unused-days", "-1"), ("--policy", "-", "--simulate", "-"), ("--policy", "/no/such/file"),
+    ("--action", "off"), ("--unused-days", "-1"),
+    ("--unused-days", "3651"), ("--policy", "-", "--simulate", "-"), ("--policy", "/no/such/file"),
     ("--write-reports",), ("--report-api", "openreports.io"), ("--report-api", "wrong", "-o", "policyreport"),
     ("-o", "policyreport", "--status-configmap", "a"), ("-o", "json", "--summary"), ("-o", "json", "--checklists", "a"),
     ("-o", "policyreport", "--write-reports", "--rule", "token-expiration"),

@@ -194,7 +194,8 @@ def _exemptions(current: ScanReport, exemptions: Iterable[Mapping[str, Any]]) ->
     for exemption in exemptions:
         [namespace] = exemption["namespaces"]
         accounts = exemption.get("serviceAccounts", ())
-        known = [f"{plain(account)}: {grants_text(grants.get((namespace, account)))}" for account in accounts]
+        powers = ((account, grants_text(grants.get((namespace, account)), in_full=True)) for account in accounts)
+        known = [line for account, power in powers for line in _wrapped(f"{plain(account)}: {power}")]
         yield known or [f"every account of {plain(namespace)}"]
 
 
