@@ -275,7 +275,11 @@ def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[_Entry]:
             *([f"API token mounted in {first_names(workloads)} ({counted(pods, 'pod')})"] if pods else []),
             *([f"{counted(secrets, 'legacy Secret')}"] if secrets else []),
         ]
-        advice = f"; {summary.UNUSED_TOKENS_ADVICE}" if pods and alike_accounts[0].grants == () else ""
+        advice = (
+            f"; {summary.OTHER_USE}, set automountServiceAccountToken: false"
+            if pods and alike_accounts[0].grants == ()
+            else ""
+        )
         those = f"{counted(len(alike_accounts), 'ServiceAccount')} ({names})"
         is_folded = max(len(alike_accounts), len(workloads)) > MAX_NAMES
         yield _Entry(f"{grants}: {those}: {'; '.join(tokens)}{advice}", is_folded=is_folded)

@@ -36,11 +36,8 @@ SECRET_STATES = ("referenced", USED, INVALID, SAFE_TO_DELETE, COPY)
 """States of a legacy Secret; several may apply."""
 NO_USE = "no use recorded"
 _UNCLEAR = _TOO_NEW, _MAYBE_REFERENCED, _UNKNOWN_USE = "too new to tell", "perhaps referenced", "unknown use"
-UNUSED_TOKENS_ADVICE = (
-    "unless another service accepts this token (such as Vault's kubernetes auth, or OIDC federation), set"
-    " automountServiceAccountToken: false"
-)
-"""Advice about accounts without permissions."""
+OTHER_USE = "unless another service accepts this token (such as Vault's kubernetes auth, or OIDC federation)"
+"""When accounts without permissions do need their tokens for the API server."""
 _SOURCES = {
     AudienceSource.POLICY: "from the policy",
     AudienceSource.GIVEN: "from --api-audience",

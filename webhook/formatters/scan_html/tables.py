@@ -195,7 +195,8 @@ def accounts_with_tokens(report: ScanReport) -> Table:
     ordered = sorted(report.accounts_with_tokens, key=lambda account: account.severity)
     note = (
         "'Pods' counts the pods in which Kubernetes mounts the token. If an account has no permissions, its pods do not"
-        f" need the token for the API server: {summary.UNUSED_TOKENS_ADVICE} on the account or in the templates."
+        " need the token for the API server. Set automountServiceAccountToken: false on the account or in the"
+        f" templates, {summary.OTHER_USE}."
     )
     return _by_namespace(
         Table("accounts-with-tokens", "Accounts with API server tokens", columns, ordered, row, note=note)
