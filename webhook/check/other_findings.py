@@ -1,15 +1,15 @@
-"""Findings that are of no rule: about an object that cannot be read, and about an invalid policy."""
+"""Findings that are of no rule: about a value of a wrong type, and about an invalid policy."""
 
 from collections.abc import Mapping
 
 from webhook.core.decision import INVALID_POLICY
 
 UNREADABLE_OBJECT = "unreadable-object"
-"""The rule name of a finding about an object that rules look at and that cannot be read."""
+"""The rule name of a finding about a value of a wrong type, in an object that rules evaluate."""
 
 EXPLANATIONS: Mapping[str, tuple[str, str]] = {
     UNREADABLE_OBJECT: (
-        "an object cannot be read",
+        "a value of an object has a wrong type",
         """\
 The object is of a kind that rules evaluate, but a field that they read has another type than Kubernetes defines. It
 cannot be evaluated, and the API server would refuse it, too.""",

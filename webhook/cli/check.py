@@ -106,9 +106,9 @@ def command(
 
     Every option has an environment variable: TOKENGUARD_ and its name, like TOKENGUARD_OUTPUT or TOKENGUARD_FAIL_ON.
 
-    Exit status: 0 no finding; 1 an object would be denied, patched or warned about, or with --strict there is a
-    warning; 2 a manifest cannot be read, its kind or version is misspelt, or no manifest was
-    found.
+    Exit status: 0 no finding; 1 an object would be denied, patched or warned about, a value has a wrong type, or with
+    --strict there is a warning; 2 a document is not YAML or JSON, its kind or version is missing or misspelt, a file
+    cannot be read or changed, or no manifest was found.
     """
     _validate_options(paths, fix=fix, write=write, diff=diff, verbose=verbose, quiet=quiet)
     paths = paths or (STDIN,)

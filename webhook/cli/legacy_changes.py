@@ -111,7 +111,7 @@ def _change_options(command: F) -> F:
                      help="Select only Secrets of this ServiceAccount. * matches any characters. May be repeated."),
         click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
                      help="Select only Secrets of this namespace. * matches any characters. Secrets of kube-system"
-                          " are selected only by a namespace that begins with kube-system. May be repeated."),
+                          " must be named, or selected by a namespace that begins with kube-system. May be repeated."),
         click.argument("names", nargs=-1, type=_SECRET, metavar="[NAMESPACE/NAME]..."),
     ):  # fmt: skip
         command = option(command)
@@ -139,9 +139,10 @@ def disable(*, reason: str | None, **options: Any) -> int:
     Labels the Secrets with kubernetes.io/legacy-token-invalid-since, and records who did it, when and why. The data of
     the Secrets does not change. The API server refuses the tokens within 10 seconds.
 
-    Refuses a Secret if a workload refers to it, if its token was used within --unused-days, or if it is too early to
-    tell, because uses have been recorded for fewer days than that. --force names Secrets to disable all the same. If
-    you give --unused-days, only tokens that were unused for that long are selected.
+    Refuses a Secret if a workload refers to it, if workloads that may refer to it could not be read, if its token was
+    used within --unused-days, if its last use is unknown, or if it is too early to tell, because the Secret or the
+    record of its uses is younger than that. --force names Secrets to disable all the same. If you give --unused-days,
+    only tokens that were unused for that long are selected.
 
     \b
     Examples:

@@ -43,8 +43,8 @@ OPTIONS = [
             type=click.Path(path_type=Path), metavar="FOLDER"),
     _option("--kubeconfig", "Kubeconfig of the cluster. Default: in a pod its ServiceAccount, elsewhere no cluster.",
             **_FILE),
-    _option("--objects", "Manifests of Secrets, Namespaces and ServiceAccounts to use instead of the cluster's."
-            " Reloaded when they change.", **_FILE),
+    _option("--objects", "Manifests of Secrets and Namespaces, to use instead of the cluster's, and of"
+            " ServiceAccounts, which serve does not read from a cluster. Reloaded when they change.", **_FILE),
     _option("--tls-cert", "Certificate chain, PEM; reloaded when it changes.", **_FILE),
     _option("--tls-key", "Private key of the certificate, PEM; reloaded when it changes.", **_FILE),
     _option("--tls-self-signed", "Create a certificate for this run, for localhost and the Service.", is_flag=True),
@@ -64,8 +64,8 @@ OPTIONS = [
             type=click.FloatRange(0, 1), metavar="SHARE", default=ServeOptions.audit_sample),
     _option("--audit-failure", "If patches and exemptions cannot be recorded: deny these requests and report not ready,"
             " or allow them.", type=Choice(["deny", "allow"]), default=ServeOptions.audit_failure),
-    _option("--unpatched-pods", "If the mutating webhook did not run for a pod, and the pod has no other violation:"
-            " deny the pod, or record that and allow it.", type=Choice(["deny", "allow"]),
+    _option("--unpatched-pods", "If the mutating webhook did not run for a pod, and the pod has no other violation"
+            " that is denied: deny the pod, or record that and allow it.", type=Choice(["deny", "allow"]),
             default=ServeOptions.unpatched_pods),
     _option("--audit-file", "Additional file for the audit log. It is rotated; FILE.1 is the previous file.", **_FILE),
     _option("--audit-file-max-size", "Size at which --audit-file is rotated: bytes, or with Ki, Mi or Gi. 0: no"

@@ -47,7 +47,7 @@ def command(
     \b
     Exit status:
       0  protected
-      1  pods are not protected
+      1  a problem was found; pods may be unprotected
       2  usage error, or the API server cannot be reached or lets you read nothing
     """
     with connected(kubeconfig, context) as transport:
