@@ -186,7 +186,7 @@ def test_scan_output_in_any_encoding_is_complete(api, kubeconfig, policy, output
     if output == "text":
         written = "utf-8" if charset == "ascii" else charset  # as click writes by default
         readable = "é→".encode(written, "backslashreplace").decode(written)
-        assert f"Pod/{readable}: newly denied" in done.stdout_bytes.decode(written)
+        assert f"workloads: newly denied if recreated\n  Pod/{readable} in shop, " in done.stdout_bytes.decode(written)
     else:
         assert "é→" in done.stdout_bytes.decode("utf-8")
     assert done.stdout_bytes.endswith({"json": b"\n}\n", "html": b"</html>\n", "text": b"\n"}[output])

@@ -445,7 +445,7 @@ def test_details_list_the_owners_of_the_json(text, report) -> None:
     for section in re.findall(r"^workloads: \w+ if recreated(?:\n  .+)*", text, re.MULTILINE):
         for entry in re.split(r"\n  (?=\S)", section)[1:]:
             title, _, rest = entry.partition("\n")
-            if re.match(r"\d+ other workloads?, only for the API server's token|--output html and json", title):
+            if re.match(r"\d+ (other )?workloads?, only for the API server's token|--output html and json", title):
                 continue
             name, namespace = re.match(r"(\S+) in ([\w-]+)", title).groups()
             more = re.search(r"; and (\d+) more workload", title)

@@ -249,7 +249,7 @@ mount a projected token instead (1 of 2 pods)
 "used"; mount a projected token instead (1 of 2 pods, not in the template)
 
 workloads: patched if recreated
-  1 other workload, only for the API server's token or an injection
+  1 workload, only for the API server's token or an injection
   --output html and json list each
 
 API server tokens and injections
@@ -352,13 +352,13 @@ def test_summary_counts_uses_of_the_last_days_alone() -> None:
 def test_summary_counts_tokenless_and_exempt_objects() -> None:
     exempt = "exemptions: [{rules: ['*'], namespaces: [shop], reason: r, until: never}]\n"
     small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
-    assert "exempt: " not in text(small.scan())
+    assert "; exempt: " not in text(small.scan())
     report = text(small.scan("", exempt))
     assert "\n  pods that would be denied (1 > 0) have no tokens if recreated\n" in report
     assert "\nexemptions simulated 1: 1 in use; exempt: 1 workload and 1 legacy Secret\n" in report
     assert "pods that would be denied" not in text(small.scan(exempt))
     filtered = small.scan("", exempt, filters=ScanFilters(rules=("token-audience",)))
-    assert "; exempt: 1 workload and 1 legacy Secret\n" in text(filtered)
+    assert text(filtered).endswith("; exempt: 1 workload and 1 legacy Secret")
     counts = json.loads("".join(scan_json.format_report(filtered)))["summary"]
     assert (counts["exempt"], counts["simulatedExempt"]) == (
         {"workloads": 0, "secrets": 0},
@@ -446,8 +446,8 @@ workloads  1 newly denied, 1 newly patched
     assert (
         report.partition("\n\n")[2]
         == """\
-namespace shop
-  Deployment/web (2 pods): newly denied (before: patched)
+workloads: newly denied if recreated (before: patched)
+  Deployment/web in shop (2 pods), account default: no permissions; token of app: no permissions
     + reject: legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"; \
 mount a projected token instead (1 of 2 pods)
     + reject: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
@@ -456,10 +456,20 @@ mount a projected token instead (1 of 2 pods)
 mount a projected token instead (1 of 2 pods)
     - warn: legacy-token-reference: spec.initContainers[0].env[0] reads the long-lived token of "app" in Secret \
 "used"; mount a projected token instead (1 of 2 pods, not in the template)
-    + patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token
-  Pod/bare: newly patched
-    + patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token
-  2 legacy Secrets: newly denied if recreated
+
+legacy Secrets in use: newly denied if recreated (+ reject: legacy-token-secret)
+  Secret/used in shop: token of app (no permissions), created 2026-01-01, last used 2026-11-20
+    referenced by Deployment/web (1 pod): spec.initContainers[0].env[0]
+  Secret/old in shop: token of app (no permissions), created 2026-01-01, no use recorded since 2026-02-01
+    referenced by Deployment/web (1 pod): spec.containers[0].env[0]
+    listed by ServiceAccount/app
+
+workloads: newly patched if recreated
+  1 workload, only for the API server's token or an injection
+  --output html and json list each
+
+API server tokens and injections
+  + patch: inject: has no token "vault" for "https://vault.example.com"; injected at /vault/token: 3 pods in shop
 
 tokens in pods by audience and lifetime
   API server, 1 hour: 0 now, 3 if recreated, 1 simulated
@@ -512,10 +522,11 @@ HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
 def test_text_shows_every_difference_of_two_policies(now, then, expected) -> None:
     pod = live()
     pod["volumes"].append(HOST)
-    namespace = text(Small().pod("a", pod).scan(now, then)).partition("\n\n")[2].partition("\n\n")[0]
-    head, *lines = [line.strip() for line in namespace.split("\n")[1:]]
+    sections = text(Small().pod("a", pod).scan(now, then)).partition("\n\n")[2].partition("\n\ntokens in pods")[0]
+    title, *lines = [line.strip() for line in sections.splitlines() if line and not line.startswith("  Pod/a")]
+    lines = [line.removesuffix(": 1 pod in shop") for line in lines if line[0] in "+-" and line[1] == " "]
     if expected:
-        assert [head, *lines] == [f"Pod/a: {expected[0]}", *expected[1:]]
+        assert [title, *lines] == [f"workloads: {expected[0]} if recreated", *expected[1:]]
     else:
         signs = [" ".join(line.split(": ", 2)[:2]) for line in lines]
         assert signs == [
@@ -524,19 +535,56 @@ def test_text_shows_every_difference_of_two_policies(now, then, expected) -> Non
         ]  # fmt: skip
 
 
+def test_text_shows_severe_changes_of_all_namespaces_first() -> None:
+    small = Small(secret("old")).pod("last", spec(container=named_secret("old"))).pod("api", live())
+    small.snapshot.namespaces["a"] = frozenset()
+    for number in range(7):
+        tokenless = spec([HOST], automountServiceAccountToken=False)
+        small.pod(f"p{number}", tokenless, namespace="shop" if number % 2 else "a")
+    now = 'rules: {kubelet-hostpath: "off", legacy-token-reference: "off", token-expiration: "off"}\n'
+    sections = text(small.scan(now, "")).split("\n\n")[1:]
+    assert [section.partition("\n")[0] for section in sections][:4] == [
+        "workloads: newly denied if recreated",
+        "workloads: newly patched if recreated",
+        "workloads: newly warned if recreated",
+        "API server tokens and injections",
+    ]
+    entries = [line for section in sections for line in section.splitlines() if line.startswith("  Pod/")]
+    assert entries[0].startswith("  Pod/last in shop, ")
+    assert [" more workloads with 6 pods and the same permissions" in entry for entry in entries] == [False, True]
+
+
+def test_text_names_what_an_exemption_newly_covers() -> None:
+    small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
+    exempt = "exemptions: [{rules: ['*'], namespaces: [shop], reason: INFRA-1, until: 2027-03-31}]\n"
+    report = text(small.scan("mode: warn\n", exempt))
+    section = report[report.index("workloads: newly allowed if recreated (before: warned)") :].partition("\n\n")[0]
+    assert [line.partition(": spec")[0] for line in section.splitlines()[1:]] == [
+        "  Pod/a in shop, account default: no permissions; token of app: no permissions",
+        "    + exempt: legacy-token-reference: INFRA-1 (until 2027-03-31)",
+        "    + exempt: token-expiration: INFRA-1 (until 2027-03-31)",
+        "    - warn: legacy-token-reference",
+    ]
+    reasons = "- warn: legacy-token-secret, + exempt: legacy-token-secret"
+    assert f"\nlegacy Secrets in use: newly allowed if recreated ({reasons})\n  Secret/old in shop: " in report
+    removed = text(small.scan(exempt, ""))
+    assert "\n    - exempt: legacy-token-reference: INFRA-1 (until 2027-03-31)\n" in removed
+
+
 @pytest.mark.parametrize("pods", [5, 6])
 def test_text_says_where_folded_changes_are_listed(pods) -> None:
     small = Small()
-    for number in range(pods):
-        small.pod(f"p{number}", live())
-    changes = text(small.scan(INJECT, "")).split("\n\n")[1]
-    assert ("and 1 more" in changes, "\n    --output html and json list each" in changes) == (pods > 5, pods > 5)
+    for number in range(pods + 1):
+        small.pod(f"p{number}", spec([HOST]))
+    changes = text(small.scan('rules: {kubelet-hostpath: "off"}\n', "")).split("\n\n")[1]
+    assert ("and 1 more in shop" in changes, "\n  --output html and json list each" in changes) == (pods > 5, pods > 5)
 
 
 def test_text_shows_changes_of_accounts() -> None:
     small_cluster = Small(secret("old"), accounts=(account("app", secrets=[{"name": "old"}]),))
     report = text(small_cluster.scan('rules: {legacy-token-reference: "off"}\n', ""))
-    assert "  ServiceAccount/app: newly warned\n    + warn: legacy-token-reference: secrets[0] lists" in report
+    finding = "+ warn: legacy-token-reference: secrets[0] lists"
+    assert f"\n\nServiceAccounts with findings\n  ServiceAccount/app in shop: {finding}" in report
 
 
 def test_text_shows_csi_drivers() -> None:
@@ -547,7 +595,7 @@ def test_text_shows_csi_drivers() -> None:
     finding = "warn: token-expiration: spec.tokenRequests[0] has lifetime 86400s"
     assert f"\nCSIDrivers\n  CSIDriver/vault.example.com: {finding}" in text(small_cluster.scan())
     changed = text(small_cluster.scan('rules: {token-expiration: "off"}\n', ""))
-    assert f"\ncluster-scoped\n  CSIDriver/vault.example.com: newly warned\n    + {finding}" in changed
+    assert f"\nCSIDrivers\n  CSIDriver/vault.example.com: + {finding}" in changed
 
 
 def test_summary_fits_a_screen(small_cluster) -> None:
@@ -637,7 +685,7 @@ def test_text_filtered_changes_are_only_counted() -> None:
     strict = "rules: {kubelet-hostpath: reject}\n"
     report = text(small_cluster.scan(INJECT, strict, filters=ScanFilters(rules=("kubelet-hostpath",))))
     assert "workloads  1 newly denied, 1 patched differently\n" in report
-    assert "Pod/b: newly denied" in report
+    assert "\n\nworkloads: newly denied if recreated (before: patched)\n  Pod/b in shop, " in report
     assert "Pod/a" not in report
     assert "inject" not in report
 

@@ -1,13 +1,20 @@
 """What a scan shows about workloads: their findings, and what a simulated policy changes."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from webhook.core.formatting import counted, plain, quote
 from webhook.core.policy.model import Action
-from webhook.scan.evaluation_result import Admission, Change, EvaluationResult, PodGroup, ReportedFinding
+from webhook.scan.evaluation_result import (
+    Admission,
+    AppliedExemption,
+    Change,
+    EvaluationResult,
+    PodGroup,
+    ReportedFinding,
+)
 from webhook.scan.options import ScanFilters
 from webhook.scan.rbac import Grant, Permission
 from webhook.scan.report import ScannedWorkload
@@ -28,7 +35,8 @@ ADMISSIONS = {
 """What is known about the admission of a running pod that the policy would deny as it is."""
 _EXEMPT = "exempt"
 _MAX_GRANTS = 3
-_SEVERITY: tuple[str, ...] = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT, _EXEMPT)
+_TOKEN = "token"  # noqa: S105 - the word before a token that only one patch leads to
+_SEVERITY: tuple[str, ...] = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT, _TOKEN, _EXEMPT)
 _ESCALATION = "escalate/bind/impersonate"
 """An item of a list with commas, so it has none of its own."""
 
@@ -45,32 +53,34 @@ class FindingLine(NamedTuple):
         return f"{self.sign} {self.action}: {self.rule}: {self.text}".lstrip()
 
 
+class WorkloadLines(NamedTuple):
+    """What is found in a workload: about what its author wrote, and the number of pods by every other finding.
+
+    If it has no pods, its next one is counted.
+    """
+
+    authored: tuple[FindingLine, ...]
+    generated: Counter[FindingLine]
+
+
 def result_lines(result: EvaluationResult) -> list[FindingLine]:
     """Return all findings and exemptions of an object."""
-    exemptions = (FindingLine(_EXEMPT, exempted.rule, plain(exempted.reason)) for exempted in result.exemptions)
-    return [*map(_full_line, result.findings), *exemptions]
+    return [*map(_full_line, result.findings), *map(_exemption, result.exemptions)]
 
 
-def workload_lines(workload: ScannedWorkload) -> list[FindingLine]:
-    """Return the findings about what the author wrote, with the pods they are in, and the exemptions.
-
-    The most severe come first.
-    """
+def workload_lines(workload: ScannedWorkload) -> WorkloadLines:
+    """Return the findings, each with the pods that it is in, and the exemptions; the most severe come first."""
     pods: Counter[FindingLine] = Counter()
-    for group in workload.pods:
-        for line in _authored(group):
-            pods[line] += len(group.names)
+    generated: Counter[FindingLine] = Counter()
+    for group in workload.groups:
+        generated.update(dict.fromkeys(_generated(group), _count(workload, group)))
+        pods.update(dict.fromkeys(_authored(group), len(group.names)))
     template = _authored(workload.next_pod) if workload.next_pod else {}
-    exemptions = dict.fromkeys(
-        FindingLine(_EXEMPT, exempted.rule, f"{plain(exempted.reason)} (until {exempted.until or 'never'})")
-        for group in workload.groups
-        for exempted in group.result().exemptions
-    )
-    return by_severity((
+    authored = by_severity((
         *(_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items()),
-        *(_extended(line, _where(workload, 0, in_template=True)) for line in template if line not in pods),
-        *exemptions,
+        *_exemptions(workload.groups),
     ))  # fmt: skip
+    return WorkloadLines(tuple(authored), +generated)
 
 
 def by_severity(lines: Iterable[FindingLine]) -> list[FindingLine]:
@@ -78,60 +88,36 @@ def by_severity(lines: Iterable[FindingLine]) -> list[FindingLine]:
     return sorted(lines, key=lambda line: _SEVERITY.index(line.action))
 
 
-def generated_findings(workload: ScannedWorkload) -> Counter[FindingLine]:
-    """Count the pods (or the next one) by findings that are not about what the author wrote."""
-    counts: Counter[FindingLine] = Counter()
-    groups = [(group, len(group.names)) for group in workload.pods]
-    for group, count in groups or ([(workload.next_pod, 1)] if workload.next_pod else []):
-        for finding in group.result().findings:
-            if not finding.authored:
-                counts[_line(finding)] += count
-    return counts
+def workload_differences(workload: ScannedWorkload, filters: ScanFilters) -> WorkloadLines:
+    """Return the findings and exemptions of only one policy: the new ones first, then the most severe.
 
-
-def changed_workloads(
-    workloads: Iterable[ScannedWorkload], filters: ScanFilters
-) -> Iterator[tuple[Change, tuple[FindingLine, ...], list[ScannedWorkload]]]:
-    """Yield what the simulated policy changes, the most severe first, for all workloads with the same difference.
-
-    With filters, workloads without a shown difference are left out.
+    If only the patches differ, the lines are the tokens that only one of the patches leads to.
     """
-    alike: dict[Change, dict[tuple[FindingLine, ...], list[ScannedWorkload]]] = {change: {} for change in Change}
-    for workload in workloads:
-        if workload.change is not Change.UNCHANGED:
-            lines = workload_differences(workload, filters)
-            if lines or filters.show_all_findings:
-                alike[workload.change].setdefault(lines, []).append(workload)
-    for change, by_lines in alike.items():
-        for lines, changed in by_lines.items():
-            yield change, lines, changed
-
-
-def workload_differences(workload: ScannedWorkload, filters: ScanFilters) -> tuple[FindingLine, ...]:
-    """Return the findings of only one policy: those about what the author wrote first, the new ones first.
-
-    Each of these with the pods that it is in. If only the patches differ, the lines are the tokens that only one of
-    the patches leads to.
-    """
-    lines: dict[FindingLine, bool] = {}
     pods: Counter[FindingLine] = Counter()
-    template: dict[FindingLine, bool] = {}
+    generated: Counter[FindingLine] = Counter()
+    template: Iterable[FindingLine] = ()
     for group in workload.groups:
         differences = dict(_differences(group.result(), group.result(simulated=True)))
         if not differences and filters.show_all_findings and group.change is not Change.UNCHANGED:
             differences = dict.fromkeys(_token_differences(group), True)
-        lines |= differences
-        pods.update(dict.fromkeys(differences, len(group.names)))
-        template = differences if group is workload.next_pod else template
-    return tuple(
-        _extended(line, _where(workload, pods[line], in_template=line in template)) if lines[line] else line
-        for line in sorted(lines, key=lambda line: (not lines[line], line.sign))
+        authored = [line for line, is_authored in differences.items() if is_authored]
+        pods.update(dict.fromkeys(authored, len(group.names)))
+        template = authored if group is workload.next_pod else template
+        generated.update({line: _count(workload, group) for line in differences if line not in authored})
+    exemptions = (_exemptions(workload.groups, simulated=simulated) for simulated in (False, True))
+    lines = (
+        *(_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items()),
+        *_only_in_one(*exemptions),
     )
+    return WorkloadLines(tuple(sorted(by_severity(lines), key=lambda line: line.sign)), +generated)
 
 
 def result_differences(before: EvaluationResult, after: EvaluationResult | None) -> tuple[FindingLine, ...]:
-    """Return the findings of only one of two results, the new ones first."""
-    return tuple(line for line, _ in _differences(before, after)) if after else ()
+    """Return the findings and exemptions of only one of two results, the new findings first."""
+    if not after:
+        return ()
+    exemptions = (dict.fromkeys(map(_exemption, result.exemptions)) for result in (before, after))
+    return *(line for line, _ in _differences(before, after)), *_only_in_one(*exemptions)
 
 
 def _differences(before: EvaluationResult, after: EvaluationResult) -> Iterator[tuple[FindingLine, bool]]:
@@ -147,13 +133,31 @@ def _token_differences(group: PodGroup) -> Iterator[FindingLine]:
     tokens = (group.evaluation.tokens, group.simulated.tokens if group.simulated else ())
     old, new = (
         dict.fromkeys(
-            FindingLine("token", audience_text(token.audience), lifetime_text(token.lifetime_seconds))
+            FindingLine(_TOKEN, audience_text(token.audience), lifetime_text(token.lifetime_seconds))
             for token in group_tokens
         )
         for group_tokens in tokens
     )
+    yield from _only_in_one(old, new)
+
+
+def _only_in_one(old: Collection[FindingLine], new: Collection[FindingLine]) -> Iterator[FindingLine]:
     yield from (line._replace(sign="+") for line in new if line not in old)
     yield from (line._replace(sign="-") for line in old if line not in new)
+
+
+def _count(workload: ScannedWorkload, group: PodGroup) -> int:
+    """Return the number of pods in a group; the next pod counts if there are no others."""
+    return len(group.names) if workload.pods else 1
+
+
+def _exemptions(groups: Iterable[PodGroup], *, simulated: bool = False) -> Collection[FindingLine]:
+    results = (group.result(simulated=simulated) for group in groups)
+    return dict.fromkeys(_exemption(exempted) for result in results for exempted in result.exemptions)
+
+
+def _exemption(exempted: AppliedExemption) -> FindingLine:
+    return FindingLine(_EXEMPT, exempted.rule, f"{plain(exempted.reason)} (until {exempted.until or 'never'})")
 
 
 def grants_text(grants: Sequence[Grant] | None, home: str = "", *, in_full: bool = False) -> str:
@@ -219,14 +223,12 @@ def lifetime_text(lifetime_seconds: int | None) -> str:
     return "never expires" if lifetime_seconds is None else humanize_seconds(lifetime_seconds)
 
 
-def workload_title(workload: ScannedWorkload) -> str:
-    """Return a workload's name and number of pods."""
-    name = plain(workload.title)
-    return name if workload.kind == "Pod" else f"{name} ({counted(workload.pod_count, 'pod')})"
-
-
 def _authored(group: PodGroup) -> dict[FindingLine, None]:
     return {_line(finding): None for finding in group.result().findings if finding.authored}
+
+
+def _generated(group: PodGroup) -> Iterator[FindingLine]:
+    return (_line(finding) for finding in group.result().findings if not finding.authored)
 
 
 def _line(finding: ReportedFinding) -> FindingLine:

@@ -1,31 +1,18 @@
-"""A scan as text: a summary that fits a terminal of 80 columns, then the details by namespace."""
+"""A scan as text: a summary that fits a terminal of 80 columns, then the details."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 
 import click
 
-from webhook.core.decision import Outcome
-from webhook.core.formatting import counted, plain
+from webhook.core.formatting import plain
 from webhook.core.policy.model import Action
-from webhook.formatters import scan_details
+from webhook.formatters import scan_changes, scan_details
 from webhook.formatters import scan_summary as summary
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.scan_exemptions import exemption_lines
-from webhook.formatters.scan_findings import (
-    LIST_EACH,
-    MAX_NAMES,
-    audience_text,
-    changed_workloads,
-    first_names,
-    lifetime_text,
-    result_differences,
-    workload_title,
-)
+from webhook.formatters.scan_findings import audience_text, lifetime_text
 from webhook.formatters.wrapping import wrapped
-from webhook.scan.evaluation_result import Change
-from webhook.scan.report import CsiDriver, ScanReport, ServiceAccountResult
+from webhook.scan.report import ScanReport
 
 _REFUSED = "HTTP 403"
 _NAME, _HEAD, _CELL = 11, 24, 14
@@ -55,7 +42,8 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
 
 
 def _details(report: ScanReport, options: FormatOptions) -> Iterator[str]:
-    for title, lines in _changes(report) if report.simulated else scan_details.sections(report):
+    details = scan_changes.sections if report.simulated else scan_details.sections
+    for title, lines in details(report):
         yield from _section(title, lines, options)
     shows_all = report.filters.show_all_findings
     if shows_all:
@@ -178,40 +166,6 @@ def _coloured(line: str) -> str:
     word = line.lstrip(" +-").split(":")[0]
     colour = next((colour for action, colour in _COLOURS.items() if action == word), None)
     return line.replace(word, click.style(word, fg=colour, bold=True), 1) if colour else line
-
-
-def _changes(report: ScanReport) -> Iterator[scan_details.Section]:
-    """Yield what the simulated policy changes, by namespace."""
-    details: dict[str, list[str]] = {}
-    for namespace, workloads in groupby(report.workloads, key=lambda workload: workload.namespace):
-        lines = details.setdefault(namespace, [])
-        for change, differences, same_change in changed_workloads(workloads, report.filters):
-            outcomes = {workload.outcome for workload in same_change}
-            differs = outcomes.isdisjoint(workload.simulated_outcome for workload in same_change)
-            before = outcomes - {Outcome.ALLOWED} if len(outcomes) == 1 and differs else ()
-            was = "".join(f" (before: {outcome})" for outcome in before)
-            lines.append(f"{first_names(map(workload_title, same_change))}: {change}{was}")
-            lines += (f"  {line}" for line in differences)
-            if len(same_change) > MAX_NAMES:
-                lines.append(f"  {LIST_EACH}")
-    counts = Counter((secret.namespace, secret.change) for secret in report.legacy_secrets)
-    for (namespace, change), count in sorted(counts.items()):
-        if change is not Change.UNCHANGED:
-            details.setdefault(namespace, []).append(f"{counted(count, 'legacy Secret')}: {change} if recreated")
-    for namespace, title, found_object in _single(report):
-        differences = result_differences(found_object.result, found_object.simulated)
-        if found_object.change is not Change.UNCHANGED and differences:
-            shown = [f"{title}: {found_object.change}", *(f"  {line}" for line in differences)]
-            details.setdefault(namespace, []).extend(shown)
-    for namespace, lines in sorted(details.items()):
-        yield f"namespace {plain(namespace)}" if namespace else "cluster-scoped", lines
-
-
-def _single(report: ScanReport) -> Iterator[tuple[str, str, ServiceAccountResult | CsiDriver]]:
-    """Yield CSIDrivers and ServiceAccounts, each with its namespace and title."""
-    yield from (("", f"CSIDriver/{plain(driver.name)}", driver) for driver in report.csi_drivers)
-    for account in report.accounts:
-        yield account.namespace, f"ServiceAccount/{plain(account.name)}", account
 
 
 def _token_uses(report: ScanReport) -> Iterator[str]:

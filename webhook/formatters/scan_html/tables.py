@@ -15,7 +15,6 @@ from webhook.formatters.scan_findings import (
     accounts_text,
     audience_text,
     by_severity,
-    generated_findings,
     grants_text,
     lifetime_text,
     result_lines,
@@ -68,11 +67,15 @@ def workloads(report: ScanReport) -> Table:
 
 
 def _workload(filters: ScanFilters, workload: ScannedWorkload) -> Row:
-    lines = workload_lines(workload)
-    for line, count in generated_findings(workload).items():
+    authored, generated = workload_lines(workload)
+    lines = [*authored]
+    for line, count in generated.items():
         pods = f" ({counted(count, 'pod')})" if 0 < workload.pod_count != count else ""
         lines.append(line._replace(text=f"{line.text}{pods}"))
-    differences = workload_differences(workload, filters) if workload.change is not Change.UNCHANGED else ()
+    differences: tuple[FindingLine, ...] = ()
+    if workload.change is not Change.UNCHANGED:
+        changed = workload_differences(workload, filters)
+        differences = (*changed.authored, *changed.generated)
     dangerous = any(summary.is_dangerous(account.grants) for account in workload.accounts)
     accounts = accounts_text(workload, in_full=True)
     cells = [
