@@ -461,3 +461,26 @@ def test_check_with_findings_shows_the_help_of_the_policy() -> None:
     assert line in text_lines(checked(LONG_POD, under=under))
     assert json_document(checked(LONG_POD, under=under))["policy"]["help"] == line
     assert line not in text_lines(checked(SEED_POD, under=under))
+
+
+@pytest.mark.parametrize(
+    ("action", "automount", "rules"),
+    [
+        pytest.param("patch", "", ["api-token-automount"], id="removed"),
+        pytest.param("patch", "automountServiceAccountToken: true, ", ["token-expiration"], id="requested"),
+        pytest.param("warn", "", ["api-token-automount", "token-expiration"], id="left"),
+    ],
+)
+def test_termination_outlasts_no_token_that_is_removed(action: str, automount: str, rules: list[str]) -> None:
+    spec = f"{{{automount}terminationGracePeriodSeconds: 3000, containers: [{{name: a, image: b}}]}}"
+    pod = f"{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {spec}}}\n"
+    report = checked(pod, under=policy(f"{NO_RULES}rules: {{api-token-automount: {action}}}\n"))
+    assert sorted(finding.rule for finding in report.findings) == rules
+
+
+def test_objects_without_a_separator_are_an_error() -> None:
+    report = checked(LONG_POD + SEED_POD)
+    [problem] = report.problems
+    assert problem.message == "has a second kind, so it contains two objects; put '---' between them"
+    line = len(LONG_POD.splitlines()) + 1 + SEED_POD.splitlines().index("kind: Pod")
+    assert (problem.line, problem.column, report.exit_status) == (line, 1, 2)

@@ -69,12 +69,19 @@ def test_check_counts_templates_as_mode_enforce_would_decide() -> None:
     assert report.summary.enforced == {Outcome.PATCHED: 1}
 
 
-def test_check_unreadable_template_is_a_warning() -> None:
+def test_check_unreadable_template_is_a_finding() -> None:
     pods = [{"spec": {"containers": [{"name": "a", "env": {"A": "b"}}]}}, LONG]
     report = checked(f"{RUNNER_HEAD}spec:\n  pods: {json.dumps(pods)}\n")
-    [warning] = report.warnings
-    assert warning.message.startswith("Runner/a: pod template spec.pods[0] is not evaluated: ")
-    assert (warning.line, [finding.rule for finding in report.findings]) == (5, ["token-expiration"])
+    unreadable, long = report.findings
+    assert (unreadable.rule, unreadable.path) == ("unreadable-object", "spec.pods[0].spec.containers[0].env")
+    assert unreadable.message.startswith("must be a list")
+    assert (unreadable.line, long.rule, report.evaluations[0].outcome) == (5, "token-expiration", Outcome.DENIED)
+
+
+def test_check_unreadable_object_is_reported_once() -> None:
+    spec = {"template": {"spec": {**POD["spec"], "volumes": 3}}}
+    report = checked_spec(spec, "Rollout", "argoproj.io")
+    assert ([finding.rule for finding in report.findings], report.warnings) == (["unreadable-object"], [])
 
 
 def test_check_placeholder_in_one_of_two_templates_is_named() -> None:
@@ -82,8 +89,7 @@ def test_check_placeholder_in_one_of_two_templates_is_named() -> None:
     pods = {"template": {"spec": {**POD["spec"], "volumes": "${VOLUMES}"}}, "other": LONG}
     [problem] = checked(f"{RUNNER_HEAD}spec: {json.dumps(pods)}\n", under=entry).problems
     assert problem.message.startswith("Runner/a: spec.template.spec.volumes is the placeholder ${VOLUMES}; substitute")
-    [warning] = checked(f"{RUNNER_HEAD}spec: {json.dumps(pods)}\n").warnings
-    assert " is not evaluated: spec.template.spec.volumes is the placeholder ${VOLUMES}; " in warning.message
+    assert checked(f"{RUNNER_HEAD}spec: {json.dumps(pods)}\n").problems == [problem]
 
 
 def test_check_found_template_is_excluded_in_kube_system() -> None:

@@ -11,7 +11,7 @@ from webhook.check.file_reader import read_all
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem
 from webhook.check.missing_objects import MissingSecrets, missing_namespaces
 from webhook.check.other_findings import UNREADABLE_OBJECT
-from webhook.check.pod_templates import combined, found_templates, missing_containers, unreadable_templates
+from webhook.check.pod_templates import combined, found_templates, missing_containers
 from webhook.check.report import (
     NO_POD_TEMPLATE,
     OTHER_KINDS,
@@ -122,9 +122,8 @@ class _Evaluator:
         kind = ("", "") if error else manifest.group_kind
         read = partial(manifest_request, kind, namespace=namespace, workloads=self._policy.workloads)
         request = read(manifest.raw)
-        found = list(found_templates(manifest, request, namespace))
         parts = [(request, self._decide(request))]
-        parts += [(each, self._decide(each)) for each in found if not each.problem]
+        parts += [(each, self._decide(each)) for each in found_templates(manifest, request, namespace)]
         if len(parts) > 1 and parts[0][1].coverage is Coverage.NOT_EVALUATED:
             del parts[0]  # only the templates that were found are evaluated
         subject, decision = parts[0][0].subject, combined([decision for _, decision in parts])
@@ -137,11 +136,11 @@ class _Evaluator:
         report.evaluations.append(evaluation)
         if warning := version_warning(manifest):
             report.warnings.append(evaluation.problem(warning))
-        report.warnings += unreadable_templates(evaluation, found, self._source_of)
         if not evaluation.is_evaluated:
             self._add_not_evaluated(evaluation, request, error)
             return
         wrong, raw, decoded = wrong_types(manifest.raw, request, read)
+        wrong |= {each.problem_field: each.problem for each, _ in parts if each is not request and each.problem}
         findings = [self._unreadable(evaluation, *each) for each in wrong.items()]
         findings += self._findings(evaluation, parts)
         for finding in sorted(findings, key=lambda each: each.position):

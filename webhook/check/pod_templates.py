@@ -1,17 +1,15 @@
 """The pod templates of custom kinds, found by their form, and a warning if an object has none."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from webhook.check.input_files import InputProblem
 from webhook.check.report import ManifestEvaluation
-from webhook.check.source_map import SourceMap
-from webhook.check.unsubstituted import placeholder_at
 from webhook.core.admission_request import AdmissionRequest, template_request
-from webhook.core.decision import Coverage, Decision, Outcome
+from webhook.core.decision import Decision, Outcome
 from webhook.core.json_patch import escape, json_path
 from webhook.core.k8s_types import AnyWorkload, Pod
 from webhook.core.kinds import KINDS
@@ -48,25 +46,14 @@ def missing_containers(evaluation: ManifestEvaluation, request: AdmissionRequest
 def found_templates(manifest: Manifest, request: AdmissionRequest, namespace: str) -> Iterator[AdmissionRequest]:
     """Yield a request for each pod template in an object of a custom kind that `request` is not about.
 
-    A template is recognised by its form, wherever it is. If it cannot be read, the request has a problem.
+    A template is recognised by its form, wherever it is. If it cannot be read, the request has a problem. There is none
+    if `request` itself cannot be read.
     """
-    if manifest.group in {*_KUBERNETES, _PROCESSED} or b'ontainers":' not in manifest.raw:
+    if request.problem or manifest.group in {*_KUBERNETES, _PROCESSED} or b'ontainers":' not in manifest.raw:
         return
     for pointer, value in _pod_templates(msgspec.json.decode(manifest.raw)):
         if pointer != request.template_pointer:
             yield template_request(manifest.kind, msgspec.json.encode(value), pointer, namespace=namespace)
-
-
-def unreadable_templates(
-    evaluation: ManifestEvaluation, found: Iterable[AdmissionRequest], source_of: Callable[[Manifest], SourceMap]
-) -> Iterator[InputProblem]:
-    """Yield a warning about each pod template that was found, but cannot be read."""
-    for request in found:
-        if request.problem and evaluation.decision.coverage is not Coverage.EXCLUDED:
-            manifest, pointer = evaluation.manifest, request.problem_field
-            reason = placeholder_at(manifest, pointer) or request.problem
-            what = f"pod template {json_path(request.template_pointer)} is not evaluated: {reason}"
-            yield evaluation.problem_at(pointer, f"{evaluation.title}: {what}", source_of(manifest))
 
 
 def combined(decisions: Sequence[Decision]) -> Decision:
@@ -75,8 +62,9 @@ def combined(decisions: Sequence[Decision]) -> Decision:
     if not others:
         return first
     outcomes = [*Outcome]
+    unreadable = next((each for each in decisions if each.problem), first)
     return msgspec.structs.replace(
-        first,
+        unreadable,
         outcome=max((each.outcome for each in decisions), key=outcomes.index),
         findings=tuple(finding for each in decisions for finding in each.findings),
         patch=tuple(operation for each in decisions for operation in each.patch),

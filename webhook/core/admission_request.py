@@ -220,7 +220,7 @@ def manifest_request(
 
 def template_request(kind: str, raw: bytes, pointer: str, *, namespace: str) -> AdmissionRequest:
     """Return the request about a pod template (as JSON) at a JSON Pointer of an object, evaluated like a workload's."""
-    pod, _, problem, field = _read_object(KINDS["", "Pod"], raw)
+    pod, _, problem, field = _read_object(KINDS["", "Pod"], raw, within=pointer)
     return AdmissionRequest(
         phase=Phase.CHECK,
         uid="",
@@ -232,7 +232,7 @@ def template_request(kind: str, raw: bytes, pointer: str, *, namespace: str) -> 
         object=None if problem else CustomWorkload(template_pointer=pointer, given_template=pod),
         template_pointer=pointer,
         problem=problem,
-        problem_field=pointer + field if problem else "",
+        problem_field=field,
     )
 
 
@@ -249,8 +249,11 @@ def _decode_review(body: bytes) -> _ObjectReview | _PodReview:
     return _decode_object_review(body)
 
 
-def _read_object(kind: Kind, raw: Json, old_raw: Json | None = None) -> _ObjectsRead:
-    """Return an object and the one that it replaces, None if there is none; why they can't be read, and which field."""
+def _read_object(kind: Kind, raw: Json, old_raw: Json | None = None, within: str = "") -> _ObjectsRead:
+    """Return an object and the one that it replaces, None if there is none; why they can't be read, and which field.
+
+    `within` is the JSON Pointer of the object, if it is a part of another one.
+    """
     if bytes(raw) == _NULL:
         return None, None, _NO_OBJECT, ""
     if old_raw is not None and bytes(old_raw) == _NULL:
@@ -259,7 +262,7 @@ def _read_object(kind: Kind, raw: Json, old_raw: Json | None = None) -> _Objects
         return *kind.read(raw, old_raw), "", ""
     except _DECODE_ERRORS as error:
         field, message = explain_decode_error(error, raw)
-        return None, None, problem_text(field, message), field
+        return None, None, problem_text(within + field, message), within + field
 
 
 def _invalid_field(request: _Request, resource: str) -> str:

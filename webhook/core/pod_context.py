@@ -15,12 +15,13 @@ from webhook.core.k8s_types import (
 )
 from webhook.core.kinds import Subject
 from webhook.core.paths import clean_path
-from webhook.core.policy.model import Injection, NamespacePolicy, Policy
+from webhook.core.policy.model import Action, Injection, Mode, NamespacePolicy, Policy
 from webhook.core.selectors import labels
 from webhook.core.structs import FrozenStruct, MutableStruct
 
 API_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 API_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 - a volume's prefix
+API_TOKEN_ANNOTATION = "tokenguard/api-token"  # noqa: S105 - "true" requests the token
 _API_TOKEN_PATHS = (API_TOKEN_PATH, clean_path(API_TOKEN_PATH, windows=True))
 MAX_NAMES = 1000
 _NONE: Mapping[str, str] = {}
@@ -147,6 +148,24 @@ class PodContext(MutableStruct):
         return self.automounts and any(
             all(mount.mount_path != API_TOKEN_PATH for mount in container.container.volume_mounts or ())
             for container in self.containers
+        )
+
+    @property
+    def requests_api_token(self) -> bool:
+        """Whether the pod's author requests the API server token, so that `api-token-automount` leaves it alone."""
+        return (
+            self.pod.spec.automount_service_account_token is True
+            or self.pod.metadata.annotation(API_TOKEN_ANNOTATION) == "true"
+        )
+
+    @property
+    def will_lose_api_token(self) -> bool:
+        """Whether tokenguard has yet to remove the API server token, which `api-token-automount` does."""
+        return (
+            self.before_service_account_admission
+            and self.namespace_policy.mode is Mode.ENFORCE
+            and self.namespace_policy.rules.get("api-token-automount") is Action.PATCH
+            and not self.requests_api_token
         )
 
     def for_api_server(self, audience: str | None) -> bool:

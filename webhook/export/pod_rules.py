@@ -8,7 +8,7 @@ from webhook.core.decision import Violation
 from webhook.core.formatting import quote
 from webhook.core.kinds import Subject
 from webhook.core.lifetimes import MAGIC_EXPIRATION, YEAR
-from webhook.core.pod_context import API_TOKEN_VOLUME
+from webhook.core.pod_context import API_TOKEN_ANNOTATION, API_TOKEN_VOLUME
 from webhook.core.policy.model import Action, Override
 from webhook.core.rules import (
     api_token_automount,
@@ -220,7 +220,7 @@ def is_unrequested_mount() -> str:
 
 def automount_variables() -> Variables:
     """Yield whether the pod requests the API server's token."""
-    annotation = f"object.metadata.?annotations[?{cel.string(api_token_automount.ANNOTATION)}].orValue('')"
+    annotation = f"object.metadata.?annotations[?{cel.string(API_TOKEN_ANNOTATION)}].orValue('')"
     automount = "object.spec.?automountServiceAccountToken.orValue(false)"
     yield "requestsToken", f"{automount} == true || {annotation} == 'true'"
 

@@ -273,6 +273,8 @@ class _Reader:
             key = self._key(event)
             if key in values and key not in merged:
                 name = quote(key)
+                if key == "kind" and not (self._path or self._is_policy):
+                    raise self._error(event, "has a second kind, so it contains two objects; put '---' between them")
                 message = f"duplicate key {name}; keep one" if self._is_policy else duplicate_key(name)
                 self.warnings.add(self._line(event), message, tuple(self._path), event.start_mark.column + 1)
             self._path.append(key)

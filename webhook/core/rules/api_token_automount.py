@@ -10,7 +10,6 @@ from webhook.core.policy.model import Action
 from webhook.core.rule import PODS, Rule
 from webhook.core.token_context import ServiceAccountContext
 
-ANNOTATION = "tokenguard/api-token"  # requests it, too
 MOUNTED = "mounts the API server token, which the pod does not request"
 HINT = "set automountServiceAccountToken to false, or to true if the pod calls the API server"
 REMOVED = "removed"
@@ -19,7 +18,7 @@ REMOVED = "removed"
 def check(pod: PodContext) -> Iterator[Violation]:
     """Find the API server token in a pod that doesn't request it, or will get it."""
     automount: bool | None = pod.pod.spec.automount_service_account_token
-    if automount is True or pod.pod.metadata.annotation(ANNOTATION) == "true":
+    if pod.requests_api_token:
         return
     own = [token for token in pod.tokens if token.is_api_token and not token.authored]
     unmounted: set[str | None] = set()

@@ -98,10 +98,13 @@ def _lifetimes(pod: PodContext) -> Iterator[int]:
     """Yield how long each of the pod's tokens is valid once the policy has capped it, in seconds."""
     maximum = pod.namespace_policy.tokens.max_expiration_seconds
     capping = pod.namespace_policy.rules[RULE.name] in (Action.PATCH, Action.REJECT)
+    loses_api_token = pod.will_lose_api_token
     tokens = [
-        (token.projection.audience, token.projection.expiration_seconds, token.is_api_token) for token in pod.tokens
+        (token.projection.audience, token.projection.expiration_seconds, token.is_api_token)
+        for token in pod.tokens
+        if token.authored or not (token.is_api_token and loses_api_token)
     ]
-    if pod.will_get_api_token:
+    if pod.will_get_api_token and not loses_api_token:
         tokens.append((None, lifetimes.MAGIC_EXPIRATION, True))
     for audience, requested, is_api_token in tokens:
         for_api_server = pod.for_api_server(audience)
