@@ -50,7 +50,7 @@ def test_junit_case_of_a_missing_file_has_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_junit_has_a_failure_for_each_strict_warning(*, strict: bool) -> None:
-    report = checked(SEED_POD + "contianers: []\nkind: Pod\n")
+    report = checked(SEED_POD + "contianers: []\nmetadata: {name: seed}\n")
     report.strict = strict
     [suite] = ET.fromstring("".join(check_junit.format_report(report)).encode())
     failed = {case.get("name"): result.get("type") for case in suite for result in case}
