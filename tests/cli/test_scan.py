@@ -89,7 +89,17 @@ def test_scan_uses_the_clusters_policy_unless_given_another(api, kubeconfig, pol
     assert (own.exit_code, "enforce: ConfigMap tokenguard/token-policy\n" in own.stdout) == (1, True)
     assert run("--kubeconfig", kubeconfig, "--policy", policy(SOUND)).exit_code == 0
     assert run("--kubeconfig", kubeconfig, "--simulate", policy(SOUND)).exit_code == 0
-    assert run("--kubeconfig", kubeconfig, "--policy-configmap", "other/policy").exit_code == 0
+
+
+@pytest.mark.parametrize("environment", [{}, {"TOKENGUARD_POLICY_CONFIGMAP": "other/policy"}], ids=["flag", "variable"])
+@pytest.mark.parametrize("labeled", [[], [{"metadata": {"name": "token-policy", "namespace": "tokenguard"}}], None])
+def test_scan_given_configmap_that_is_missing_exits_2(api, kubeconfig, labeled, environment) -> None:
+    flags = [] if environment else ["--policy-configmap", "other/policy"]
+    api.answers["/api/v1/configmaps"] = (403, []) if labeled is None else (200, labeled)
+    done = run("--kubeconfig", kubeconfig, *flags, **environment)
+    others = "; policies of this cluster: tokenguard/token-policy" if labeled else ""
+    missing = f"--policy-configmap: ConfigMap other/policy does not exist in this cluster{others}"
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"error: {missing}\n")
 
 
 def test_scan_report_names_context_and_version(url, tmp_path) -> None:

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from webhook.cli.common import NAMESPACED_NAME, load_policy, own_namespace_option, policy_option, qualified_name
-from webhook.cli.policy_source import cluster_policy
+from webhook.cli.policy_source import cluster_policy, existing_cluster_policy
 from webhook.cluster.scan_reader import ScanReader
 from webhook.cluster.transport import Transport
 from webhook.core.formatting import did_you_mean, quote
@@ -33,7 +33,7 @@ def scan_policy_options(command: F) -> F:
     configmap = click.option(
         "--policy-configmap", default="token-policy", type=NAMESPACED_NAME, envvar="TOKENGUARD_POLICY_CONFIGMAP",
         show_envvar=True,
-        help="ConfigMap with the cluster's policy. If it is missing, the default policy is used.",
+        help="ConfigMap with the cluster's policy. If the default one is missing, the default policy is used.",
     )  # fmt: skip
     return policy_option("the cluster's policy, see --policy-configmap")(configmap(own_namespace_option(command)))
 
@@ -128,6 +128,9 @@ def require_matches(globs: Iterable[str], namespaces: Collection[str]) -> None:
 
 
 def _cluster_policy(reader: ScanReader, configmap: str) -> tuple[Policy | None, str]:
-    """Return the policy in a ConfigMap, None if there is none, and in the report the name of what is used."""
-    policy = cluster_policy(reader, configmap)
+    """Return the policy in a ConfigMap, and in the report the name of what is used.
+
+    None if there is no such ConfigMap, and no option names it.
+    """
+    policy = (existing_cluster_policy if is_given("policy_configmap") else cluster_policy)(reader, configmap)
     return policy, f"ConfigMap {configmap}" if policy else f"default policy (no {configmap})"

@@ -22,6 +22,7 @@ from webhook.cli.common import (
     qualified_name,
 )
 from webhook.cluster.transport import ApiError
+from webhook.core.formatting import plain
 from webhook.core.policy.model import Mode, Policy
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ def read_policy_options(
 
         name = qualified_name(configmap, options.own_namespace)
         with connected(options.kubeconfig, options.context) as transport:
-            policy = cluster_policy(ScanReader(transport, lambda _: None), name, warn)
-        if policy is None:
-            raise click.ClickException(f"ConfigMap {name} does not exist in this cluster")
+            policy = existing_cluster_policy(ScanReader(transport, lambda _: None), name, warn)
         origin = f"ConfigMap {name}"
     else:
         policy, origin = load_policy(file, warn), file or DEFAULT_ORIGIN
@@ -102,6 +101,15 @@ def cluster_policy(reader: "ScanReader", configmap: str, warn: Warn | None = Non
         return None
     hint = "the cluster's policy is invalid; correct it or use --policy FILE"
     return parse_policy(document.encode(), f"ConfigMap {configmap}", warn, hint)
+
+
+def existing_cluster_policy(reader: "ScanReader", configmap: str, warn: Warn | None = None) -> Policy:
+    """Return the policy in a ConfigMap `NAMESPACE/NAME`. Raises `click.ClickException` if that does not exist."""
+    if policy := cluster_policy(reader, configmap, warn):
+        return policy
+    labeled = reader.policy_names()
+    others = f"; policies of this cluster: {', '.join(map(plain, labeled))}" if labeled else ""
+    raise click.ClickException(f"--policy-configmap: ConfigMap {configmap} does not exist in this cluster{others}")
 
 
 def _is_argument(parameter: str) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from webhook.cluster.admission_history import MUTATING_WEBHOOK, WEBHOOK, policy_object
-from webhook.cluster.api_types import BY_NAME, NAMESPACES, ConfigMap, Resource, config_map
+from webhook.cluster.api_types import BY_NAME, NAMESPACES, ApiObject, ConfigMap, Resource, config_map
 from webhook.cluster.custom_kinds import CustomKind, find_custom_kinds
 from webhook.cluster.listing import list_objects, read_object
 from webhook.cluster.permission_reader import REFUSED, read_permissions
@@ -23,7 +23,7 @@ from webhook.cluster.transport import NOT_FOUND, ApiError, Transport
 from webhook.core.cluster_state import DEFAULT_NAMESPACE
 from webhook.core.custom_workloads import WELL_KNOWN, read_custom_workload
 from webhook.core.k8s_types import ObjectMeta
-from webhook.core.policy.configmap import KEY
+from webhook.core.policy.configmap import KEY, LABEL
 from webhook.core.selectors import labels
 from webhook.core.token_objects import LEGACY_TOKEN_TYPE, CSIDriver
 from webhook.core.webhook_namespaces import WebhookScopes
@@ -61,6 +61,7 @@ USED_TOKENS = Resource(
     label_selector=LAST_USED,
 )  # fmt: skip
 """Secrets of another type that contain a legacy token: the API server labels them when it is used."""
+LABELED_POLICIES = Resource("configmaps", "/api/v1/configmaps", ApiObject, metadata_only=True, label_selector=LABEL)
 ACCOUNTS = Resource("serviceaccounts", "/api/v1/serviceaccounts", ScannedAccount)
 CSI_DRIVERS = Resource("csidrivers", "/apis/storage.k8s.io/v1/csidrivers", CSIDriver)
 PODS = Resource("pods", "/api/v1/pods", LivePod)
@@ -127,6 +128,14 @@ class ScanReader:
             return None
         self._policy_changed = configmap.changed
         return (configmap.data or {}).get(KEY, "")
+
+    def policy_names(self) -> list[str]:
+        """Return `NAMESPACE/NAME` of the ConfigMaps labelled as policies; none if they cannot be listed."""
+        try:
+            found = [*list_objects(LABELED_POLICIES, self._transport, self._progress)]
+        except ApiError:
+            return []
+        return sorted(f"{configmap.metadata.namespace}/{configmap.metadata.name}" for configmap in found)
 
     def snapshot(
         self, own_namespace: str = DEFAULT_NAMESPACE, given_audiences: tuple[str, ...] = ()
