@@ -177,7 +177,33 @@ def test_check_action_audit_is_a_note() -> None:
 def test_check_exempt_object_is_a_note_with_the_reason() -> None:
     report = checked(LONG_POD, under=policy(EXEMPTING))
     assert report.exit_status == 0
-    assert [finding.detail for finding in report.notes] == ["exempt: later, OPS-1 (until 2026-11-23)"]
+    [note] = report.notes
+    assert note.message == "has lifetime 86400s, exceeding the maximum 3600s; exempt: later, OPS-1 (until 2026-11-23)"
+    assert (note.path, note.position) == ("spec.volumes[0].projected.sources[0]", (14, 11))
+
+
+def test_check_patch_in_a_template_is_named_from_the_root() -> None:
+    pod = "{spec: {serviceAccountName: robot, volumes: [{name: t, secret: {secretName: robot-token}}]}}"
+    manifest = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: a}}\nspec: {{template: {pod}}}\n"
+    report = checked(LEGACY_SECRET, manifest, under=policy(f"{NO_RULES}rules: {{legacy-token-reference: patch}}\n"))
+    [finding] = [each for each in report.findings if each.rule == "legacy-token-reference"]
+    assert finding.changes[0].startswith("spec.template.spec.volumes[0]")
+
+
+def test_check_json_patch_of_a_kustomization_is_a_patch(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("patches: [{path: j.yaml}]\n")
+    (tmp_path / "j.yaml").write_text("- {op: remove, path: /spec/a}\n")
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    notes = {skipped.problem.message for skipped in checked_paths(tmp_path).not_evaluated}
+    assert notes == {"is a file of kustomize", "is a patch"}
+
+
+def test_check_exempt_finding_in_a_template_has_its_place() -> None:
+    source = "{serviceAccountToken: {path: a, audience: b, expirationSeconds: 86400}}"
+    spec = f"{{template: {{spec: {{volumes: [{{name: a, projected: {{sources: [{source}]}}}}]}}}}}}"
+    manifest = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: long}}\nspec: {spec}\n"
+    [note] = checked(manifest, under=policy(EXEMPTING)).notes
+    assert (note.path, note.line) == ("spec.template.spec.volumes[0].projected.sources[0]", 4)
 
 
 def test_summary_counts_exempt_findings() -> None:

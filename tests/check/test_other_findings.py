@@ -18,6 +18,23 @@ def test_unreadable_field_has_path_line_and_snippet() -> None:
     assert "       |           ^^^^^^^^^^^^^^^^^" in lines
 
 
+UNQUOTED = {
+    "a duration": ("expirationSeconds: 86400", "expirationSeconds: 1h", "a whole number, not a string"),
+    "a word": (
+        "spec:\n", "spec:\n  automountServiceAccountToken: nope\n", "a boolean, not a string; write true or false",
+    ),
+    "a quoted word": (
+        "spec:\n", "spec:\n  automountServiceAccountToken: 'no'\n", "a boolean, not a string; write it without quotes",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "message"), UNQUOTED.values(), ids=UNQUOTED)
+def test_unreadable_text_has_advice_that_helps(before: str, after: str, message: str) -> None:
+    [finding] = checked(LONG_POD.replace(before, after, 1)).findings
+    assert finding.message == f"must be {message}"
+
+
 MANY_WRONG = """\
 apiVersion: v1
 kind: Pod

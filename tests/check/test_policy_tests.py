@@ -303,7 +303,7 @@ STATE = "use a Secret, Namespace or ServiceAccount of apiVersion v1"
         ("apiVersion: v1, kind: Pod, metadata: {name: x}",
          f"cluster[0]: Pod of v1 is no state of the cluster; {STATE}"),
         ("apiVersion: v2, kind: Namespace, metadata: {name: x}",
-         f"cluster[0]: Namespace of v2 is no state of the cluster; {STATE}"),
+         'cluster[0]: Namespace has no API version "v2"; use v1'),
         ("apiVersion: v1, kind: Secret, metadata: {name: x}, tpye: q",
          'cluster[0].tpye: unknown field "tpye"; did you mean "type"?'),
         ("apiVersion: v1, kind: ServiceAccount, metadata: {name: x}, automountServiceAccountTokn: false",

@@ -23,7 +23,10 @@ def test_check_named_file_with_placeholder_fails() -> None:
 
 
 PLACEHOLDERS = {
-    "with a default": ("automountServiceAccountToken: '${MOUNT:-true}'", "the placeholder ${MOUNT}; substitute it"),
+    "with a default": (
+        "automountServiceAccountToken: '${MOUNT:-true}'",
+        "the placeholder ${MOUNT:...}; substitute it first: flux envsubst",
+    ),
     "without braces": ("automountServiceAccountToken: $NET", "the placeholder ${NET}; substitute it first: envsubst"),
     "in a text": ("automountServiceAccountToken: 0${MODE}", "the placeholder ${MODE}; substitute it first: "),
     "of a template": (

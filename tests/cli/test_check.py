@@ -314,6 +314,8 @@ def test_mode_overrides_the_policy_and_its_overrides(folder: Path) -> None:
     enforced = check("--policy", "audit.yaml", "--mode", "enforce", "legacy.yaml", at=folder)
     assert enforced.exit_code == 1
     assert "--mode enforce instead of audit)" in enforced.stdout.splitlines()[-1]
+    same = check("--policy", "audit.yaml", "--mode", "audit", "legacy.yaml", at=folder)
+    assert "--mode audit in every namespace)" in same.stdout.splitlines()[-1]
 
 
 def test_policy_of_the_output_names_its_source(folder: Path) -> None:

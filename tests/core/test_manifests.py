@@ -397,6 +397,12 @@ BROKEN = {
         4,
         "is not a Kubernetes object: it is not a mapping",
     ),
+    "a List whose items are a map": (
+        b"apiVersion: v1\nkind: List\nitems: {a: b}\n",
+        1,
+        "List has items that are not a list; write '-' before each object",
+    ),
+    "a List without items": (b"apiVersion: v1\nkind: List\n", 1, "List has no items"),
     "a list": (
         b"- apiVersion: v1\n  kind: X\n",
         1,

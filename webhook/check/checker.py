@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
 
+from msgspec import structs
+
 from webhook.check.file_reader import read_all
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem
 from webhook.check.missing_objects import MissingSecrets, missing_namespaces
@@ -135,7 +137,7 @@ class _Evaluator:
             return
         report.evaluations.append(evaluation)
         if warning := version_warning(manifest):
-            report.warnings.append(evaluation.problem(warning))
+            report.warnings.append(evaluation.problem_at("/apiVersion", warning, self._source_of(manifest)))
         if not evaluation.is_evaluated:
             self._add_not_evaluated(evaluation, request, error)
             return
@@ -166,8 +168,9 @@ class _Evaluator:
     def _add_not_evaluated(self, evaluation: ManifestEvaluation, request: AdmissionRequest, error: str) -> None:
         """Add an object that no rule was applied to: as a problem if its version or kind is misspelt."""
         manifest, is_other_kind, report = evaluation.manifest, evaluation.subject is None, self._report
+        field = "/apiVersion" if error else "/kind"
         if error := error or (kind_error(manifest) if is_other_kind else ""):
-            report.problems.append(evaluation.problem(error))
+            report.problems.append(evaluation.problem_at(field, error, self._source_of(manifest)))
             return
         report.not_evaluated.append(_not_evaluated(evaluation))
         if is_other_kind and (warning := kind_warning(manifest)):
@@ -210,9 +213,11 @@ class _Evaluator:
                     advice = "; ".join(filter(None, (shown.advice, f"its exemption ended: {exemption}")))
                     shown = replace(shown, advice=advice)
                 yield shown
-        for rule, exemption in decision.exemptions:
-            message = f"exempt: {exemption}"
-            yield CheckFinding(evaluation, rule, Action.OFF, "", message, manifest.line, counts=False)
+            for finding, exemption in part.exempted:
+                placed = _in_template(finding, request.template_pointer)
+                shown = self._finding(evaluation, placed, request.template_pointer)
+                message = f"{shown.message}; exempt: {exemption}"
+                yield replace(shown, action=Action.OFF, message=message, advice="", changes=(), counts=False)
 
     def _ended_exemptions(self, request: AdmissionRequest, decision: Decision) -> dict[tuple[str, str], Exemption]:
         """Return the exemptions that would apply if they had not ended, by rule and place of the finding."""
@@ -243,7 +248,7 @@ class _Evaluator:
         if finding.rule in _ABOUT_AUDIENCES:
             advice = audience_advice(manifest, [pointer, *(f"{pointer}/{field}" for field in fields)]) or advice
         edits = violation.edits if finding.action is Action.PATCH else ()
-        changes = tuple(_change(edit, violation.pointer.removeprefix(template)) for edit in edits)
+        changes = tuple(_change(template, edit, violation.pointer) for edit in edits)
         return CheckFinding(
             evaluation, finding.rule, finding.action, finding.path, message, line, advice, changes, excerpt,
             _counts(finding),
@@ -277,9 +282,16 @@ def _not_evaluated(evaluation: ManifestEvaluation) -> NotEvaluated:
     return NotEvaluated(reason, evaluation.problem(f"{evaluation.title}: {note}"), manifest.kind, evaluation.title)
 
 
-def _change(edit: Edit, pointer: str) -> str:
-    """Return what an edit does, in one line of YAML; its path is relative to `pointer` if it is below it."""
-    path = json_path(edit.pointer.removeprefix(pointer) if edit.pointer.startswith(f"{pointer}/") else edit.pointer)
+def _in_template(finding: Finding, template: str) -> Finding:
+    """Return an exempt finding with its place in the object, which other findings have already."""
+    violation = finding.violation
+    return structs.replace(finding, violation=structs.replace(violation, pointer=template + violation.pointer))
+
+
+def _change(template: str, edit: Edit, pointer: str) -> str:
+    """Return what an edit in a template does, in one line of YAML; its path is relative to `pointer` if below it."""
+    place = template + edit.pointer
+    path = json_path(place.removeprefix(pointer) if place.startswith(f"{pointer}/") else place)
     if isinstance(edit, Remove):
         return f"remove {path}"
     return f"{path}: {write_flow(edit.value)}" if isinstance(edit, Put) else f"{path}: add {write_flow(edit.value)}"

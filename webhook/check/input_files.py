@@ -36,7 +36,7 @@ class InputFile:
 class InputProblem:
     """What could not be read, and why; `line`, `column` and `document` count from one, None: unknown.
 
-    `excerpt` is the place in the file, if it is shown.
+    `excerpt` is the place in the file, if it is shown, and `title` names the object, if it is about one.
     """
 
     path: str
@@ -45,6 +45,7 @@ class InputProblem:
     document: int | None = None
     column: int | None = None
     excerpt: Excerpt | None = None
+    title: str = ""
 
     @property
     def file(self) -> str:

@@ -252,7 +252,7 @@ class _Builder:
 
     def _check_kind(self, path: Path, manifest: Manifest) -> dict[str, Any]:
         """Return the object, after adding an error if Kubernetes has no such kind."""
-        if message := kind_error(manifest) or version_error(manifest):
+        if message := version_error(manifest) or kind_error(manifest):
             self._errors.add(path, message)
         obj: dict[str, Any] = json.loads(manifest.raw)
         return obj

@@ -82,14 +82,15 @@ class ManifestEvaluation:
 
     def problem(self, message: str) -> InputProblem:
         """Return a message about the whole object, at its line."""
-        return InputProblem(self.file_path, message, self.manifest.line, self.manifest.document)
+        manifest = self.manifest
+        return InputProblem(self.file_path, message, manifest.line, manifest.document, title=self.full_title)
 
     def problem_at(self, pointer: str, message: str, source: SourceMap) -> InputProblem:
         """Return a message about a field of the object, at its key."""
         pointer = self.manifest.pointer + pointer
         excerpt = source.excerpt(pointer, key_only=True)
         line, column = (excerpt.line, excerpt.column) if excerpt else (self.manifest.source.line_of(pointer), None)
-        return InputProblem(self.file_path, message, line, self.manifest.document, column, excerpt)
+        return InputProblem(self.file_path, message, line, self.manifest.document, column, excerpt, self.full_title)
 
 
 @dataclass(frozen=True, slots=True)

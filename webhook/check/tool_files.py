@@ -35,13 +35,13 @@ def _with_reason(skipped: NotEvaluated, reasons: Mapping[str, str], charts: Coll
     path = Path(skipped.problem.path)
     if skipped.reason != NO_OBJECTS:
         return skipped
-    if reason := reasons.get(os.path.normpath(path)):
-        return replace(skipped, reason=reason)
-    if path.name in FILE_NAMES:
+    reason = reasons.get(os.path.normpath(path), TOOL_FILES if path.name in FILE_NAMES else "")
+    if reason:
         problem = skipped.problem
         if problem.message.startswith(NO_OBJECT):
-            problem = replace(problem, message="is a file of kustomize")
-        return replace(skipped, reason=TOOL_FILES, problem=problem)
+            what = "patch" if reason == KUSTOMIZE_PATCHES else "file of kustomize"
+            problem = replace(problem, message=f"is a {what}")
+        return replace(skipped, reason=reason, problem=problem)
     is_of_chart = path.parent in charts and (path.name == CHART or path.name.startswith("values"))
     return replace(skipped, reason=HELM_FILES) if is_of_chart else skipped
 

@@ -41,9 +41,11 @@ _PROCESSING = "oc process --local -f FILE | tokenguard check -"
 
 
 def version_error(manifest: Manifest) -> str:
-    """Return that Kubernetes never had the API version of a manifest whose kind it has; empty if it did."""
+    """Return that Kubernetes never had the API version of a manifest; empty if it did, or if that is unknown."""
     version, kind = manifest.api_version, manifest.kind
     right = _right_version(manifest)
+    if not (right or manifest.group or version == "v1"):
+        return f"the core API has no version {quote(version)}; write v1, or GROUP/VERSION"
     if version == right or kind in _REMOVED.get(version, ()):
         return ""
     return f"{kind} has no API version {quote(version)}; use {right}" if right else ""
@@ -73,8 +75,6 @@ def kind_error(manifest: Manifest) -> str:
     group, kind = manifest.group_kind
     if group not in _KNOWN or kind in _KNOWN[group]:
         return ""
-    if not group and manifest.api_version != "v1":
-        return f"the core API has no version {quote(manifest.api_version)}; write v1, or GROUP/VERSION"
     hint = _in_other_group(group, kind) or did_you_mean(kind, sorted(_KNOWN[group]))
     return f"{_group_title(group)} has no kind {quote(kind)}{hint}"
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from webhook.core.documents.yaml_scalars import plain
 from webhook.core.json_patch import escape, json_path, unescape
 
 UNREADABLE = "the object can't be read:"
@@ -34,7 +35,7 @@ def explain_decode_error(error: Exception, raw: bytes | msgspec.Raw) -> tuple[st
     if match and {match[1], match[2]} <= _TYPES.keys():
         if location and location[1].endswith(_ANY_KEY):
             pointer = _wrong_value(raw, pointer)
-        return pointer, _wrong_type(match[1], match[2])
+        return pointer, _wrong_type(match[1], match[2], text_at(raw, pointer))
     return pointer, f"is invalid: {text.replace('`', '').replace('Expected', 'expected', 1)}"
 
 
@@ -48,10 +49,13 @@ def problem_text(pointer: str, message: str) -> str:
     return f"{UNREADABLE} {json_path(pointer) or 'it'} {message}"
 
 
-def _wrong_type(expected: str, actual: str) -> str:
+def _wrong_type(expected: str, actual: str, text: str) -> str:
+    """Return that a value has another type; `text` is the value if it is a string, and not shown."""
     hint = ""
-    if actual == "str" and expected in ("int", "float", "bool"):
+    if actual == "str" and type(plain(text)).__name__ == expected:
         hint = "; write it without quotes"
+    elif actual == "str" and expected == "bool":
+        hint = "; write true or false"
     elif expected == "str" and actual in ("int", "float", "bool"):
         hint = "; put it in quotes"
     got = "a number" if actual == "int" else "a number with a fraction" if actual == "float" else _TYPES[actual]

@@ -193,17 +193,12 @@ def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) 
 
     if value is None:
         return
-    if not isinstance(value, dict):
-        reason = "it is a list; put '---' between objects" if isinstance(value, list) else "it is not a mapping"
-        yield problem(f"{NO_OBJECT}: {reason}", foreign=not pointer)
-        return
-    version, kind = _text(value.get("apiVersion")), _text(value.get("kind"))
-    if not (version and kind):
-        missing = " and ".join(key for key, text in (("apiVersion", version), ("kind", kind)) if not text)
+    if reason := _not_an_object(value):
         # meant as an object if it has both keys, or one of them and metadata
-        is_meant = sum(key in value for key in (*_KEYS, "metadata")) >= 2
-        yield problem(f"{NO_OBJECT}: it has no {missing}", foreign=not pointer and not is_meant)
+        is_meant = isinstance(value, dict) and sum(key in value for key in (*_KEYS, "metadata")) >= 2
+        yield problem(f"{NO_OBJECT}: {reason}", foreign=not pointer and not is_meant)
         return
+    version, kind = value["apiVersion"], value["kind"]
     items = value.get("items")
     if isinstance(items, list) or (kind.endswith("List") and "items" in value and items is None):
         if depth >= _MAX_NESTED_LISTS:
@@ -211,6 +206,10 @@ def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) 
             return
         for number, item in enumerate(items or ()):
             yield from _objects(document, _typed(item, version, kind), f"{pointer}/items/{number}", depth + 1)
+        return
+    if (version, kind) == ("v1", "List"):
+        what = "items that are not a list; write '-' before each object" if "items" in value else "no items"
+        yield problem(f"List has {what}")
         return
     metadata = value.get("metadata")
     if not isinstance(metadata, dict):
@@ -223,6 +222,14 @@ def _objects(document: Document, value: Any, pointer: str = "", depth: int = 0) 
         yield problem(f"{kind} cannot be written as JSON: {reason}")
         return
     yield Manifest(version, kind, _text(metadata.get("namespace")), name, raw, document, pointer)
+
+
+def _not_an_object(value: Any) -> str:
+    """Return why a document is no object, empty if it is one."""
+    if not isinstance(value, dict):
+        return "it is a list; put '---' between objects" if isinstance(value, list) else "it is not a mapping"
+    missing = " and ".join(key for key in _KEYS if not _text(value.get(key)))
+    return f"it has no {missing}" if missing else ""
 
 
 def _typed(item: Any, version: str, kind: str) -> Any:

@@ -7,7 +7,9 @@ RENDERING = "helm template CHART | tokenguard check -"
 """How to check a template: by what it renders to."""
 SUBSTITUTION = "envsubst < FILE | tokenguard check -"
 """How to check a manifest with variables: with their values."""
-_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]\w*)[^}]*|^\s*\$([A-Za-z_]\w*)\s*$|\{\{[^}]*")
+FLUX_SUBSTITUTION = "flux envsubst < FILE | tokenguard check -"
+"""The same for forms that GNU's envsubst leaves as they are, such as a variable with a default."""
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]\w*)([^}\s]?)[^}]*|^\s*\$([A-Za-z_]\w*)\s*$|\{\{[^}]*")
 
 
 def placeholder_advice(text: str, column: int = 0) -> str:
@@ -17,7 +19,9 @@ def placeholder_advice(text: str, column: int = 0) -> str:
     """
     for found in _PLACEHOLDER.finditer(text):
         if not column or found.start() < column <= found.end():
-            name = found[1] or found[2]
+            name = found[1] or found[3]
+            if name and found[2]:  # what follows the name may be a value
+                return f"the placeholder ${{{name}{found[2]}...}}; substitute it first: {FLUX_SUBSTITUTION}"
             if name:
                 return f"the placeholder ${{{name}}}; substitute it first: {SUBSTITUTION}"
             return f"an unrendered template; render it first: {RENDERING}"
@@ -27,4 +31,5 @@ def placeholder_advice(text: str, column: int = 0) -> str:
 def rendering_advice(messages: Iterable[str]) -> str:
     """Return how to render the templates that these messages are about."""
     texts = list(messages)
-    return " or ".join(hint for hint in (RENDERING, SUBSTITUTION) if any(hint in text for text in texts))
+    hints = (RENDERING, SUBSTITUTION, FLUX_SUBSTITUTION)
+    return " or ".join(hint for hint in hints if any(f"first: {hint}" in text for text in texts))

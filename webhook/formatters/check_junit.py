@@ -16,9 +16,8 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     Other findings are output of their test case, and other warnings are left out.
     """
     suites: dict[str, list[Case]] = {}
-    titles = {(found.file_path, found.manifest.line): found.full_title for found in report.evaluations}
     for problem in report.problems:
-        name = titles.get((problem.path, problem.line or 0)) or problem_name(problem)
+        name = problem.title or problem_name(problem)
         suites.setdefault(problem.file, []).append(Case(name, (Result("error", problem.message, type="unreadable"),)))
     for warning in report.warnings if report.warnings_fail else ():
         case = Case(problem_name(warning), (Result("failure", warning.message, type="warning"),))

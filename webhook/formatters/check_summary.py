@@ -113,9 +113,10 @@ def enforce_lines(report: CheckReport) -> Iterator[str]:
 def policy_line(policy: PolicyInUse) -> str:
     """Return which policy was used: `policy: policy.yaml (revision 0123456789ab, mode audit)`."""
     revision = f"revision {policy.revision}, " if policy.revision else ""
-    mode = (
-        f"mode {policy.mode}" if policy.given_mode is None else f"--mode {policy.given_mode} instead of {policy.mode}"
-    )
+    mode = f"mode {policy.mode}"
+    if policy.given_mode is not None:
+        instead = "in every namespace" if policy.given_mode is policy.mode else f"instead of {policy.mode}"
+        mode = f"--mode {policy.given_mode} {instead}"
     return f"policy: {plain(policy.origin)} ({revision}{mode})"
 
 
