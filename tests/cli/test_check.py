@@ -410,6 +410,7 @@ def test_write_file_that_is_not_utf_8_is_left_alone(tmp_path: Path) -> None:
     assert "error: a.yaml: is not UTF-8, so it is not changed" in done.stderr
     assert "3600" in (tmp_path / "b.yaml").read_text()
     (tmp_path / "b.yaml").unlink()
+    assert '--write does it; first save as UTF-8: "a.yaml"\n' in check("a.yaml", at=tmp_path).stdout
     for flags in (["--fix", "--write"], ["--fix"]):
         done = check(*flags, "a.yaml", at=tmp_path)
         assert "1 finding can be fixed: correct the errors first\n" in done.stdout + done.stderr

@@ -423,6 +423,15 @@ def test_test_without_a_path_runs_the_working_directory(tmp_path, monkeypatch) -
     assert (done.returncode, done.stdout) == (0, summary)
 
 
+def test_test_lists_the_findings_once(tmp_path) -> None:
+    token = "{serviceAccountToken: {path: t, audience: b, expirationSeconds: 99999}}"
+    volumes = f"[{{name: t, projected: {{sources: [{token}, {{serviceAccountToken: {{path: u}}}}]}}}}]"
+    (tmp_path / "cases.yaml").write_text(f"case: it\nobject: {{spec: {{volumes: {volumes}}}}}\nsays: [another]\n")
+    lines = run_command("policy", "test", str(tmp_path)).stdout.splitlines()
+    assert lines[-2] == '  says: expected "another"; the webhook says: the lines above'
+    assert len([line for line in lines if "has no audience" in line]) == 1
+
+
 def test_test_without_a_selected_case_exits_2(tmp_path) -> None:
     file = tmp_path / "cases.yaml"
     file.write_text(CASES)

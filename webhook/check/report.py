@@ -45,6 +45,15 @@ class ParsedFile:
     data: bytes = field(repr=False)
     reading: Reading
 
+    @property
+    def is_utf8(self) -> bool:
+        """Whether all bytes are UTF-8."""
+        try:
+            self.data.decode()
+        except UnicodeDecodeError:
+            return False
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestEvaluation:
@@ -211,6 +220,13 @@ class CheckReport:
     def fixable(self) -> int:
         """The number of findings that a patch repairs."""
         return sum(finding.action is Action.PATCH for finding in self.findings) - self.unfixable
+
+    @property
+    def other_encodings(self) -> list[str]:
+        """The files with such findings that are not UTF-8, so their text cannot be changed."""
+        patched = {each.evaluation.file_path for each in self.findings if each.action is Action.PATCH}
+        files = (file for file in self.files if file.source.path in patched and not file.is_utf8)
+        return [displayed(file.source.path) for file in files]
 
     @property
     def patched_without_finding(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from webhook.check.input_files import STDIN, InputProblem, displayed, find
 from webhook.check.report import OUTCOMES, CheckReport
 from webhook.cli.common import FILE, Choice, output_option, own_namespace_option, require_input, schema_option
 from webhook.cli.policy_source import PolicyOptions, mode_option, policy_options, read_policy_options
-from webhook.core.formatting import counted, plain
+from webhook.core.formatting import counted, listing, plain
 from webhook.core.policy.model import Action
 from webhook.formatters import check_concise, check_github, check_json, check_junit, check_sarif, check_text
 from webhook.formatters.check_lines import problem_line
@@ -132,6 +132,8 @@ def command(
         others = [each for each in report.warnings if (each.path, each.line, each.message) not in known]
         report.warnings = [*policy_warnings, *others, *unused]
         report.fail_on, report.strict, report.fix_hint = Action(fail_on), strict, hint
+        if encoded := report.other_encodings:
+            report.fix_hint = f"{hint}; first save as UTF-8: {listing(encoded)}"
         return report
 
     policy_warnings: list[InputProblem] = []

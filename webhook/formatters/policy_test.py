@@ -12,6 +12,7 @@ from webhook.formatters.check_lines import problem_lines
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions, format_json
 from webhook.formatters.github_annotations import Annotation, annotation, annotation_lines, problem_annotation
 from webhook.formatters.junit import Case, Result, junit, problem_name
+from webhook.formatters.wrapping import wrapped
 
 VERSION = 2
 
@@ -31,7 +32,8 @@ def format_text(report: PolicyTestReport, options: FormatOptions = DEFAULT_OPTIO
             word, style = ("failed", "red") if result.failures else ("passed", "green")
             shown = click.style(word, fg=style, bold=True) if options.colour else word
             yield f"{shown}: {plain(result.file)}:{result.line}: {plain(result.name)}"
-            yield from (f"  {plain(line)}" for line in _lines(result))
+            for line in _lines(result):
+                yield from wrapped(f"  {plain(line)}", options.width)
     if options.verbose:
         for file in report.skipped:
             yield from problem_lines(file, options, "note", "; skipped")
@@ -39,7 +41,14 @@ def format_text(report: PolicyTestReport, options: FormatOptions = DEFAULT_OPTIO
 
 
 def _lines(result: CaseResult) -> list[str]:
-    lines = [line for failure in result.failures for line in failure.text.splitlines()]
+    """Return the differences; what a difference lists is not repeated if an earlier one has it."""
+    lines: list[str] = []
+    for failure in result.failures:
+        head, *listed = failure.text.splitlines()
+        others = [line for line in listed if line not in lines]
+        if len(others) < len(listed):
+            head += " the lines above, and" if others else " the lines above"
+        lines += [head, *others]
     if missing := [f"{namespace}/{name}" for namespace, name in result.missing_secrets]:
         lines.append(f"note: not in cluster, so not known as legacy tokens: the Secrets {listing(missing)}")
     return lines
