@@ -1,6 +1,7 @@
 """A policy that is drafted from a scan denies nothing that runs."""
 
 import datetime as dt
+import itertools
 
 import pytest
 from hypothesis import given, settings
@@ -159,14 +160,25 @@ def test_draft_of_any_cluster_is_sound(small, exempts_secrets, by_namespace):
     assert report.exit_status == 0
     assert {usage.status for usage in report.exemptions} <= {ExemptionStatus.IN_USE}
     assert not exempts_secrets or report.summary.secrets.denied == 0
+    for first, later in itertools.combinations(draft.get("exemptions", ()), 2):
+        if first["namespaces"] == later["namespaces"] and set(first["rules"]) & set(later["rules"]):
+            assert "serviceAccounts" in later
+            assert not set(first.get("serviceAccounts", ())) <= set(later["serviceAccounts"])
 
 
-def test_draft_exempts_one_account_before_it_and_another():
+def test_draft_exempts_one_account_only_together_with_another():
     small = Small(secret("old", account="b"))
     for account in "ab":
         small.pod(f"as-{account}", spec(container=named_secret("old"), serviceAccountName=account))
-    drafted = draft_policy(small.scan(), UNTIL)["exemptions"]
-    assert [exemption["serviceAccounts"] for exemption in drafted] == [["b"], ["a", "b"]]
+    [exemption] = exemptions_of(small)
+    assert (exemption["serviceAccounts"], exemption["reason"]) == (["a", "b"], "as of 2026-11-24: Pod/as-a, Pod/as-b")
+    small.pod("vault", spec([token()], serviceAccountName="b"))
+    by_accounts = [(drafted["serviceAccounts"], drafted["rules"]) for drafted in exemptions_of(small)]
+    assert by_accounts == [(["b"], ["token-audience"]), (["a", "b"], ["legacy-token-reference"])]
+
+
+def exemptions_of(small):
+    return draft_policy(small.scan(), UNTIL)["exemptions"]
 
 
 def test_draft_denies_no_token_request():

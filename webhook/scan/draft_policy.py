@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -152,33 +152,49 @@ def _denials(report: ScanReport, *, exempts_secrets: bool) -> Iterator[tuple[str
             yield secret.namespace, account, f"Secret/{secret.name}", secret.result
 
 
+_Exempted = tuple[str, tuple[str, ...]]
+"""A namespace and its exempt accounts; none: all of them."""
+
+
 def _exemptions(
     report: ScanReport, lenient: LenientRules, until: dt.date, *, exempts_secrets: bool
 ) -> Iterator[dict[str, Any]]:
-    """Yield an exemption for each account; for two if the pods of one read a token of the other.
-
-    Those for fewer accounts come first: behind one for more accounts they would have no effect.
-    """
-    rules: dict[tuple[str, tuple[str, ...]], set[str]] = {}
-    titles: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    """Yield an exemption for each account; for two if the pods of one read a token of the other."""
+    titles: dict[_Exempted, dict[str, set[str]]] = {}
     for namespace, account, title, result in _denials(report, exempts_secrets=exempts_secrets):
         for finding in result.findings:
             if finding.action is Action.REJECT and finding.rule not in lenient.get(namespace, ()):
                 accounts = {account, account if finding.other_account is None else finding.other_account}
                 # the account of a copied token, or of one without an annotation, is not known: each is exempt
                 key = (namespace, () if "" in accounts else tuple(sorted(accounts)))
-                rules.setdefault(key, set()).add(finding.rule)
-                titles.setdefault(key, set()).add(title)
-    for key in sorted(rules, key=_narrow_first):
-        namespace, selected = key
-        exemption: dict[str, Any] = {"rules": sorted(rules[key]), "namespaces": [namespace]}
+                titles.setdefault(key, {}).setdefault(finding.rule, set()).add(title)
+    for (namespace, selected), by_rule in _without_covered(titles):
+        exemption: dict[str, Any] = {"rules": sorted(by_rule), "namespaces": [namespace]}
         if selected:
             exemption["serviceAccounts"] = [*selected]
-        needed_by = shorten_list(sorted(titles[key]), _MAX_REASONS)
+        needed_by = shorten_list(sorted(set().union(*by_rule.values())), _MAX_REASONS)
         yield exemption | {"reason": f"as of {report.time.date()}: {needed_by}", "until": until}
 
 
-def _narrow_first(key: tuple[str, tuple[str, ...]]) -> tuple[str, bool, int, tuple[str, ...]]:
+def _without_covered(
+    titles: Mapping[_Exempted, dict[str, set[str]]],
+) -> Iterator[tuple[_Exempted, dict[str, set[str]]]]:
+    """Yield what needs each exemption, by rule; an exemption for more accounts takes over what it covers."""
+    keys = sorted(titles, key=_narrow_first)
+    for place, key in enumerate(keys):
+        rest: dict[str, set[str]] = {}
+        for rule, needed_by in titles[key].items():
+            wider = next((other for other in keys[place + 1 :] if _covers(other, key) and rule in titles[other]), None)
+            (titles[wider] if wider else rest).setdefault(rule, set()).update(needed_by)
+        if rest:
+            yield key, rest
+
+
+def _covers(wider: _Exempted, narrow: _Exempted) -> bool:
+    return wider[0] == narrow[0] and (not wider[1] or (bool(narrow[1]) and set(wider[1]) >= set(narrow[1])))
+
+
+def _narrow_first(key: _Exempted) -> tuple[str, bool, int, tuple[str, ...]]:
     namespace, accounts = key
     return namespace, not accounts, len(accounts), accounts
 
