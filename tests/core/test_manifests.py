@@ -349,7 +349,11 @@ BOMB = b"a0: &a0 [xxxxxxxx]\n" + b"".join(
     b"a%d: &a%d [%s]\n" % (level, level, b",".join([b"*a%d" % (level - 1)] * 9)) for level in range(1, 30)
 )
 BROKEN = {
-    "broken YAML": (b"apiVersion: v1\nkind: [\n", 3, "is not YAML: did not find expected node content"),
+    "broken YAML": (
+        b"apiVersion: v1\nkind: [\n",
+        3,
+        "is not YAML: a value is missing, or a [ or { is not closed",
+    ),
     "tabs": (
         b"a:\n\tb: 1\n",
         2,
@@ -360,7 +364,7 @@ BROKEN = {
     "JSON with a comma at the end of a list": (b'{"a": [1, 2 ,\n\n]\n', 1, "is not JSON: a comma before ]; remove it"),
     "broken JSON at first": (b'{"apiVersion":\n"v1" 1\n\n', 2, "is not JSON: expecting ',' delimiter"),
     "JSON that ends too early": (b'{"apiVersion":\n\n', 1, "is not JSON: expecting value"),
-    "broken YAML in braces": (b"{apiVersion: v1\n", 2, "is not YAML: did not find expected ',' or '}'"),
+    "broken YAML in braces": (b"{apiVersion: v1]\n", 1, "is not YAML: did not find expected ',' or '}'"),
     "UTF-16 without a mark": ("a: 1".encode("utf-16-le"), 1, "contains a control character, which YAML does not allow"),
     "a control character": (b"a: 1\nb: \x01\n", 2, "contains a control character, which YAML does not allow"),
     "an alias of nothing": (b"a: *b\n", 1, 'alias "b" has no anchor; put a * at the start of a text in quotes'),
@@ -421,6 +425,13 @@ def test_invalid_manifest_is_a_problem_with_its_line(data: bytes, line: int, mes
 
 
 BESIDE_OTHERS = {what: case for what, case in BROKEN.items() if "JSON" not in what}  # JSON is for whole files
+
+
+@pytest.mark.parametrize(("bracket", "end"), ["[]", "{}"])
+def test_broken_yaml_names_the_bracket_above(bracket: str, end: str) -> None:
+    [problem] = read_manifests(POD + f"---\na: 1\nb: {bracket}c: d\n\n".encode()).problems
+    message = f"is not YAML: did not find expected ',' or '{end}' after the {bracket} in line 6"
+    assert (problem.line, problem.message) == (8, message)
 
 
 @pytest.mark.parametrize(("data", "line", "message"), BESIDE_OTHERS.values(), ids=BESIDE_OTHERS)
