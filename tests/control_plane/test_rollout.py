@@ -55,9 +55,9 @@ class Walk:
     def write(self, name: str, document: str) -> None:
         (self.folder / "mine" / name).write_text(document)
 
-    def run(self, number: int) -> dict[str, "subprocess.CompletedProcess[str]"]:
+    def run(self, number: int, skipped: int = 0) -> dict[str, "subprocess.CompletedProcess[str]"]:
         """Do what a step says, as it stands there, and return what came of each command."""
-        return {command: self.do(command) for command in commands_in(number)}
+        return {command: self.do(command) for command in commands_in(number)[skipped:]}
 
     def do(self, command: str) -> "subprocess.CompletedProcess[str]":
         if command == VALIDATE_AND_APPLY:
@@ -87,6 +87,12 @@ class Walk:
         manifest = pod(name, namespace, account, container=reads_legacy(f"{account}-token"))
         manifest["metadata"]["ownerReferences"] = [OWNER | {"name": f"{account}-1", "uid": account}]
         return self.plane.kubectl("create", "-o", "json", "-f", "-", stdin=manifest)
+
+    def policy_of(self, goal: str) -> str:
+        """Return the policy that the first command of step 4 makes of the goal."""
+        self.write("goal.yaml", goal)
+        self.do(commands_in(4)[0])
+        return (self.folder / "mine/policy.yaml").read_text()
 
     def put_in_force(self, mode: str) -> None:
         """Wait until a policy that was written is in force in team-a, whose mode it sets."""
@@ -134,12 +140,12 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     with gzip.open(rollout.folder / "audit-1.log.gz", "wt") as packed:
         packed.write(rollout.plane.audit)
     rollout.run(3)
-    keep = yaml_in(3)
 
     # 4: one namespace is warned
-    rollout.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
+    policy = rollout.policy_of(f"{goal}{yaml_in(3)}")
+    rollout.write("policy.yaml", f"{policy}{yaml_in(4)}")
     rollout.plane.do("create", "deployment", "shop", "-n", "team-a", "--image=app")
-    simulated, validated, *_, summarized, requests = rollout.run(4).values()
+    simulated, validated, *_, summarized, requests = rollout.run(4, skipped=1).values()
     assert "warned if recreated" in simulated.stdout
     assert "newly denied" not in simulated.stdout
     assert validated.stdout.startswith("valid (revision ")
@@ -148,15 +154,15 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     assert "Warning: legacy-token-reference: " in rollout.create("warned").stderr
 
     # 5: an exemption, which holds something
-    rollout.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}{yaml_in(5)}")
-    put_policy(rollout.plane, f"{audit}{tokens_of(goal)}{keep}{yaml_in(4)}")
+    rollout.write("policy.yaml", f"{policy}{yaml_in(4)}{yaml_in(5)}")
+    put_policy(rollout.plane, f"{policy}{yaml_in(4)}")
     assert rollout.create("exempted", "jenkins").returncode == 0
     [simulated] = rollout.run(5).values()
     assert re.search(NEWLY_EXEMPT, simulated.stdout)
     assert "for jenkins in team-a: in use, matches 1; until 2027-03-31; reason: Jenkins" in simulated.stdout
 
     # 6: enforced there: the exempt one passes, the others don't, and their owner gets an Event
-    rollout.write("policy.yaml", f"{audit}{tokens_of(goal)}{keep}{yaml_in(6)}{yaml_in(5)}")
+    rollout.write("policy.yaml", f"{policy}{yaml_in(6)}{yaml_in(5)}")
     simulated, _, events = rollout.run(6).values()
     assert ("newly denied" in simulated.stdout, events.returncode) == (True, 0)
     rollout.put_in_force("enforce")
@@ -177,10 +183,6 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     # and back within a second
     put_policy(rollout.plane, audit)
     eventually(lambda: rollout.create("as-before", namespace="team-b").returncode == 0)
-
-
-def tokens_of(goal: str) -> str:
-    return goal[goal.index("tokens:") :]
 
 
 def lifetimes(done) -> list[int]:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.scan.small_cluster import NOW, VAULT, Small, live, named_secret, secret, spec, token
+from webhook.core.decision import Outcome
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.policy.lint import ineffective
 from webhook.core.policy.loader import read_policy
@@ -164,6 +165,39 @@ def test_draft_of_any_cluster_is_sound(small, exempts_secrets, by_namespace):
         if first["namespaces"] == later["namespaces"] and set(first["rules"]) & set(later["rules"]):
             assert "serviceAccounts" in later
             assert not set(first.get("serviceAccounts", ())) <= set(later["serviceAccounts"])
+
+
+def with_mode(draft, mode, **namespaces):
+    """Return a draft in a mode, and in those of namespaces, as docs/rollout.md says."""
+    overrides = [dict(override) for override in draft.get("overrides", ())]
+    for namespace, own_mode in namespaces.items():
+        entry = next((override for override in overrides if override["namespaces"] == [namespace]), None)
+        if entry is None:
+            overrides.append(entry := {"namespaces": [namespace]})
+        entry["mode"] = own_mode
+    return draft | {"mode": mode} | ({"overrides": overrides} if overrides else {})
+
+
+@settings(max_examples=100, deadline=None)
+@given(clusters(), st.booleans())
+def test_draft_enforced_by_namespace_denies_nothing(small, by_namespace):
+    before = small.scan(document_text(base_document(allowed_audiences(small.scan()))))
+    draft = draft_policy(before, UNTIL, audiences_by_namespace=by_namespace)
+    steps = [with_mode(draft, "audit"), with_mode(draft, "audit", one="warn"), with_mode(draft, "audit", one="enforce")]
+    steps += [with_mode(draft, "enforce", two="warn"), draft]
+    for document, following in itertools.pairwise(steps):
+        assert isinstance(policy := read_policy(write_document(following).encode()), Policy), policy
+        assert [*ineffective(policy, NOW)] == []
+        report = small.scan(document_text(document), document_text(following))
+        assert (report.exit_status, report.summary.simulated_workloads.denied) == (0, 0)
+    enforced = {workload.name: outcomes(workload) for workload in small.scan(document_text(draft)).workloads}
+    first = small.scan(document_text(steps[2])).workloads
+    assert {each.name: outcomes(each) for each in first if each.namespace == "one"}.items() <= enforced.items()
+    assert {each.outcome for each in first if each.namespace == "two"} <= {Outcome.ALLOWED}
+
+
+def outcomes(workload):
+    return [group.evaluation.result.findings for group in workload.groups]
 
 
 def test_draft_exempts_one_account_only_together_with_another():
