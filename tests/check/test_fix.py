@@ -176,10 +176,6 @@ SHARED = {
         [
             "-    volumeMounts: []",
             "+    volumeMounts: [{name: tokenguard-vault, mountPath: /var/run/secrets/tokens/vault, readOnly: true}]",
-            "+    volumeMounts:",
-            "+    - name: tokenguard-vault",
-            "+      mountPath: /var/run/secrets/tokens/vault",
-            "+      readOnly: true",
         ],
     ),
 }
@@ -227,6 +223,18 @@ def test_fix_gives_an_alias_its_own_value() -> None:
     assert {"+    volumeMounts:  # the same", "+    - name: a", "+      mountPath: /a"} <= {*lines}
     merge = f"{mounts}  - name: side\n    <<: {{volumeMounts: *m}}\n".replace("side\n", "side  # no token\n")
     assert {"+    volumeMounts:", "+    - name: a", "+      mountPath: /a"} <= {*changed_lines(head + merge)}
+
+
+def test_fix_of_an_anchor_is_enough_for_its_uses() -> None:
+    token = "serviceAccountToken: &token {path: t, audience: v, expirationSeconds: 9000}"
+    text = POD_HEAD + (
+        f"  volumes:\n  - name: a\n    projected: &p\n      sources:\n      - {token}\n"
+        "  - name: b\n    projected: *p\n"
+        "  - name: c\n    projected:\n      sources:\n"
+        "      - serviceAccountToken:\n          <<: *token\n          path: u\n"
+    )
+    lines = changed_lines(text, under="apiVersion: tokenguard/v1\nkind: TokenPolicy\n")
+    assert lines == [f"-      - {token}", f"+      - {token.replace('9000', '3600')}"]
 
 
 def test_fix_overrides_a_merged_value() -> None:

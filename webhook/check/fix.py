@@ -15,7 +15,7 @@ import jsonpatch
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport, ParsedFile
 from webhook.check.text_edits import edit_text
-from webhook.check.yaml_aliases import with_own_values
+from webhook.check.yaml_aliases import outside_aliases, with_own_values
 from webhook.core.documents.document import DocumentError
 from webhook.core.documents.json_reader import read_json
 from webhook.core.documents.stream import Document, cut
@@ -170,12 +170,10 @@ class _Fixer:
         """Return a document written as YAML with its patch, or as it is if that is impossible."""
         before, wanted = source.text or "", self._value(source)
         operations = self._patches[id(source)]
-        for _ in range(_MAX_ATTEMPTS):
-            text = edit_text(before, operations, is_json=_is_json_text(before))
-            result = None if text is None else _read(text)
-            if text is not None and result == wanted:
+        own = outside_aliases(before, operations)  # an anchor that changes may be all that is needed
+        for first in (own, operations) if own != operations else (operations,):
+            if text := _edited(before, first, wanted):
                 return text
-            operations = with_own_values(before, operations, result, wanted)
         self.unfixed.append(source)
         return before
 
@@ -198,6 +196,17 @@ class _Fixer:
 
     def _rewritten(self, source: Document) -> str:
         return write_document(self._value(source))
+
+
+def _edited(before: str, operations: Sequence[dict[str, Any]], wanted: Any) -> str:
+    """Return the text of a document with these changes and others until it has the wanted value; empty if it cannot."""
+    for _ in range(_MAX_ATTEMPTS):
+        text = edit_text(before, operations, is_json=_is_json_text(before))
+        result = None if text is None else _read(text)
+        if text is not None and result == wanted:
+            return text
+        operations = with_own_values(before, operations, result, wanted)
+    return ""
 
 
 def _is_json_text(text: str) -> bool:

@@ -81,6 +81,15 @@ def compose_layout(text: str) -> Layout | None:
     return Layout(root, loader.places) if root is not None else None
 
 
+def outside_aliases(text: str, operations: Sequence[Operation]) -> list[Operation]:
+    """Return the operations on values that the text has at their place, not in an alias or a merged key."""
+    layout = compose_layout(text) if "*" in text else None
+    if layout is None:
+        return [*operations]
+    places = (each["path"].rpartition("/")[0] if each["op"] == "add" else each["path"] for each in operations)
+    return [each for each, place in zip(operations, places, strict=True) if not layout.shared_place(place)]
+
+
 def with_own_values(text: str, operations: Sequence[Operation], result: Any, wanted: Any) -> list[Operation]:
     """Return operations that come closer to `wanted`, the value of a document, than those that gave `result`.
 
