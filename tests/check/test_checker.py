@@ -182,6 +182,23 @@ def test_check_exempt_object_is_a_note_with_the_reason() -> None:
     assert (note.path, note.position) == ("spec.volumes[0].projected.sources[0]", (14, 11))
 
 
+@pytest.mark.parametrize(("seconds", "count"), [(-5, 1), (599, 1), (600, 0)])
+def test_check_lifetime_that_is_refused_is_a_warning(seconds: int, count: int) -> None:
+    report = checked(LONG_POD.replace("86400", str(seconds)))
+    message = f"expirationSeconds is {seconds}, which the API server refuses; set it to 600 or more"
+    found = [(each.line, each.column) for each in report.warnings if each.message.endswith(message)]
+    assert found == [(14, 11)] * count
+
+
+def test_check_refused_lifetime_in_a_template_has_its_place() -> None:
+    source = "{serviceAccountToken: {path: a, audience: b, expirationSeconds: 60}}"
+    spec = f"{{containers: [{{name: a}}], volumes: [{{name: a, projected: {{sources: [{source}]}}}}]}}"
+    head = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: long}\n"
+    [warning] = checked(f"{head}spec: {{template: {{spec: {spec}}}}}\n").warnings
+    place = "spec.template.spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds"
+    assert (warning.line, warning.message.startswith(f"Deployment/long: {place} is 60,")) == (4, True)
+
+
 def test_check_patch_in_a_template_is_named_from_the_root() -> None:
     pod = "{spec: {serviceAccountName: robot, volumes: [{name: t, secret: {secretName: robot-token}}]}}"
     manifest = f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: a}}\nspec: {{template: {pod}}}\n"

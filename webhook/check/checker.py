@@ -14,6 +14,7 @@ from webhook.check.input_files import ExcludedPath, InputFile, InputProblem
 from webhook.check.missing_objects import MissingSecrets, missing_namespaces
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.pod_templates import combined, found_templates, missing_containers
+from webhook.check.refused_lifetimes import refused_lifetimes
 from webhook.check.report import (
     NO_POD_TEMPLATE,
     OTHER_KINDS,
@@ -151,6 +152,7 @@ class _Evaluator:
         report.warnings += unknown or missing_containers(evaluation, request)  # an unknown field is the likely cause
         for each, _ in parts:
             self._missing.add(evaluation, each.object, namespace)
+            report.warnings += refused_lifetimes(evaluation, each, self._source_of)
         report.summary.outcomes[evaluation.outcome] += 1
         report.summary.exempt += sum(_counts(finding) for finding, _ in evaluation.decision.exempted)
         self._count_enforced(parts, evaluation)
