@@ -392,7 +392,7 @@ def test_check_argument_replaces_the_policy_of_the_environment(cluster_policy, t
     assert (both.exit_code, "exclude each other" in both.stderr) == (2, True)
 
 
-NOT_ENFORCED = "with workloads or legacy Secrets is not in mode enforce; it would deny"
+NOT_ENFORCED = "with workloads or legacy Secrets is not in mode enforce; mode enforce would deny"
 
 
 def test_scan_says_what_enforce_would_deny(cluster_policy) -> None:

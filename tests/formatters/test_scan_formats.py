@@ -121,7 +121,7 @@ def test_text_says_what_the_overrides_in_other_modes_would_deny() -> None:
     used = secret("used", last_used="2026-11-20")
     small = Small(secret("old"), used, secret("unused")).pod("a", spec(container=named_secret("old")))
     namespace = "1 namespace with workloads or legacy Secrets is not in mode enforce"
-    line = f"{namespace}; it would deny 1 workload and 2 legacy Secrets there; for details,"
+    line = f"{namespace}; mode enforce would deny 1 workload and 2 legacy Secrets there; for details,"
     report = small.scan(overrides)
     assert line in text(report)
     assert line in "".join(page.format_report(report))

@@ -23,7 +23,7 @@ def limits(report: ScanReport, *, simulated: bool) -> Iterator[str]:
         denied = _listed(limited, lambda result: result.outcome_enforced) or "nothing"
         yield (
             f"{counted(len(namespaces), 'namespace')} with workloads or legacy Secrets {verb} not in mode enforce;"
-            f" it would deny {denied} there; for details,"
+            f" mode enforce would deny {denied} there; for details,"
             f" {f'scan with --policy {plain(policy.origin)}' if simulated else 'add'} --mode enforce"
         )
     lowered = [each for each in objects if any(map(_is_lowered, each[2]))]
