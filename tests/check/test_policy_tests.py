@@ -152,6 +152,9 @@ def test_files_are_relative_to_the_case(tmp_path: Path) -> None:
         ("object: {kind: Secrte}\ndecision: allowed", 2,
          'object: the core API (v1) has no kind "Secrte"; did you mean "Secret"?'),
         ("object: {apiVersion: a.example/v1, kind: Run}", 2, "object: no rule applies to CREATE of runs; correct"),
+        ("object: {apiVersion: v1, kind: ConfigMap, data: {a: b}}", 2,
+         ("object: is not evaluated: a ConfigMap without the label tokenguard/policy;"
+         " add decision: allowed if that is intended")),
         ("object: {apiVersion: argoproj.io/v1, kind: Rollot}", 2,
          'object: no rule applies to CREATE of rollots; did you mean "Rollout"?'),
         ("object: {apiVersion: a.example/v1, kind: Deployment}", 2, "object: no rule applies to CREATE of deploy"),

@@ -18,7 +18,7 @@ from webhook.check.unknown_kinds import kind_error, version_error
 from webhook.core.admission_request import AdmissionRequest, Phase, read_review
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.custom_workloads import WELL_KNOWN
-from webhook.core.decision import INVALID_POLICY, Decision, Outcome
+from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Outcome
 from webhook.core.documents.document import Path
 from webhook.core.evaluate import evaluate
 from webhook.core.formatting import did_you_mean, listing, plain, quote
@@ -125,12 +125,15 @@ class PolicyCase:
         """
         request = self.read(self.object, Phase.CHECK)
         is_intended = self.settings.decision is not UNSET or "operation" in self.request
-        if request.subject is None and not request.problem and not is_intended and is_complete:
-            group = self.object["apiVersion"].rpartition("/")[0]
-            known = [kind for within, kind in (*KINDS, *WELL_KNOWN, *self.policy.workloads) if within == group]
-            note = f"no rule applies to {request.operation} of {request.resource}"
-            hint = did_you_mean(self.object["kind"], known)
-            yield (), f"{note}{hint or '; correct apiVersion and kind, or add decision: allowed if that is intended'}"
+        decision = self.evaluate(self.object, Phase.CHECK)
+        if decision.coverage is Coverage.NOT_EVALUATED and not is_intended and is_complete:
+            note, hint = f"is not evaluated: {decision.note}", "; add decision: allowed if that is intended"
+            if request.subject is None:
+                group = self.object["apiVersion"].rpartition("/")[0]
+                known = [kind for within, kind in (*KINDS, *WELL_KNOWN, *self.policy.workloads) if within == group]
+                otherwise = "; correct apiVersion and kind, or add decision: allowed if that is intended"
+                note, hint = decision.note, did_you_mean(self.object["kind"], known) or otherwise
+            yield (), f"{note}{hint}"
         if request.subject is not Subject.POLICY:  # a ConfigMap's keys may have any name
             yield from misspelt_fields(self.object, request.object)
 
