@@ -55,8 +55,8 @@ class _Planned(NamedTuple):
               help="Only this namespace. * matches any characters. May be repeated. Objects in PATH that name no"
                    " namespace belong to it, as for kubectl apply.")  # fmt: skip
 @click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
-              help="Audience of the API server, for which the new tokens are issued, if the policy names none. Default:"
-                   " as for scan.")  # fmt: skip
+              help="Audience of the API server, if the policy names none. The new tokens are issued for it. Default: as"
+                   " for scan.")  # fmt: skip
 @scan_policy_options
 @cluster_options
 def command(
