@@ -37,6 +37,19 @@ def test_audiences_are_commented_with_their_namespaces(init) -> None:
     )
 
 
+def test_assumed_api_audience_is_listed_and_commented(api, init) -> None:
+    audience = "https://kubernetes.default.svc.cluster.local"
+    volume = {"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": audience}}]}}
+    spec = {"containers": [{"name": "app"}], "volumes": [volume]}
+    api.answers["/api/v1/pods"] = (200, [{"metadata": {"name": "api", "namespace": "ci"}, "spec": spec}])
+    assumed = init().stdout
+    assert f"\n    - {audience}  # Pod/api in ci; assumed to be the API server's\n" in assumed
+    assert "\n# The API server's audiences are assumed: https://kubernetes.default.svc, " in assumed
+    given = init("--api-audience", audience).stdout
+    assert yaml.safe_load(given)["tokens"] == {"audiences": {"allowed": ["minio"]}}
+    assert "assumed" not in given
+
+
 def test_audiences_by_namespace_are_commented_at_their_override(init) -> None:
     done = init("--audiences-by-namespace")
     assert (done.exit_code, "rules only warn" in done.stderr) == (0, False)

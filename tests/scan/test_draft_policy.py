@@ -22,6 +22,7 @@ from webhook.scan.draft_policy import (
     draft_policy,
 )
 from webhook.scan.exemption_usage import ExemptionStatus
+from webhook.scan.options import AudienceSource
 
 UNTIL = dt.date(2027, 2, 1)
 ENFORCED = "rules: {legacy-token-secret: reject}\n"
@@ -92,6 +93,26 @@ def test_draft_allows_the_audiences_in_use():
     assert draft_policy(report, UNTIL)["tokens"] == {"audiences": {"allowed": [VAULT, "other"]}}
 
 
+ASSUMED_ONE, REAL_ONE = "https://kubernetes.default.svc.cluster.local", "https://kubernetes.default.svc"
+
+
+@pytest.mark.parametrize("by_namespace", [False, True])
+def test_draft_does_not_depend_on_assumed_api_audiences(by_namespace):
+    small = Small().deployment("web", spec([token(audience=ASSUMED_ONE)]))
+    report = small.scan()
+    assert report.policy.api_audiences.source is AudienceSource.ASSUMED
+    text = document_text(draft_policy(report, UNTIL, audiences_by_namespace=by_namespace))
+    small.snapshot.given_audiences = (REAL_ONE,)
+    assert small.scan(text).exit_status == 0
+    assert small.scan(f"tokens: {{audiences: {{allowed: ['{VAULT}']}}}}\n").exit_status == 1
+
+
+def test_draft_does_not_list_known_api_audiences():
+    small = with_audiences(("a", ASSUMED_ONE), ("a", "own"))
+    small.snapshot.token_audiences = (REAL_ONE, ASSUMED_ONE)
+    assert draft_policy(small.scan(), UNTIL)["tokens"] == {"audiences": {"allowed": ["own"]}}
+
+
 def with_audiences(*uses: tuple[str, str]) -> Small:
     small = Small()
     for number, (namespace, audience) in enumerate(uses):
@@ -141,7 +162,7 @@ def clusters(draw):
     tokens = zip("wxyz", [*ACCOUNTS, ""], strict=True)
     namespaces = st.sampled_from(NAMESPACES)
     small = Small(*(secret(name, account=account, namespace=draw(namespaces)) for name, account in tokens))
-    volumes = st.sampled_from([[], [token(audience=VAULT)], [token(audience="*")], [token(audience="a: b # c")]])
+    volumes = st.sampled_from([[], *([token(audience=name)] for name in (VAULT, "*", "a: b # c", ASSUMED_ONE))])
     for number in range(draw(st.integers(0, 10))):
         container = draw(st.one_of(st.none(), st.sampled_from("wxyz").map(named_secret)))
         account = draw(st.sampled_from(ACCOUNTS))

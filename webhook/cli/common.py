@@ -111,6 +111,14 @@ api_audience_option = click.option(
 )  # fmt: skip
 
 
+scan_api_audience_option = click.option(
+    "--api-audience", "api_audiences", multiple=True, metavar="NAME",
+    help="Audience of the API server, if the policy names none. May be repeated. Default: the audiences of the"
+         " ServiceAccount token that the scan uses; otherwise the token issuer and https://kubernetes.default.svc, with"
+         " and without .cluster.local.",
+)  # fmt: skip
+
+
 def output_option(formats: Iterable[str]) -> Callable[[F], F]:
     """Return the option that selects one of the formats of a report; the default is text."""
     return click.option("-o", "--output", type=Choice([*formats]), default="text", help="Output format.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from webhook.cli.common import POSITIVE_DAYS, cluster_options, connected, own_namespace_option
+from webhook.cli.common import POSITIVE_DAYS, cluster_options, connected, own_namespace_option, scan_api_audience_option
 from webhook.cluster.scan_reader import ScanReader
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.formatting import plain
@@ -38,6 +38,7 @@ def _refuse_namespace(_context: click.Context, _option: click.Parameter, namespa
               help="If only one namespace uses an audience, allow it in that namespace only, by an"
                    " override.")  # fmt: skip
 @click.option("-n", "--namespace", hidden=True, expose_value=False, callback=_refuse_namespace)
+@scan_api_audience_option
 @own_namespace_option
 @cluster_options
 def command(
@@ -45,6 +46,7 @@ def command(
     days: int,
     exempt_secrets: bool,
     audiences_by_namespace: bool,
+    api_audiences: tuple[str, ...],
     own_namespace: str,
     kubeconfig: Path | None,
     context: str | None,
@@ -71,7 +73,7 @@ def command(
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     with connected(kubeconfig, context) as transport, Progress(sys.stderr) as progress:
         reader = ScanReader(transport, progress.step)
-        snapshot = reader.snapshot(own_namespace)
+        snapshot = reader.snapshot(own_namespace, api_audiences)
 
         def scan(policy: Policy) -> ScanReport:
             scanner = Scanner(ScanOptions(policy, "draft", now, transport.address), snapshot)

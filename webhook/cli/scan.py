@@ -18,6 +18,7 @@ from webhook.cli.common import (
     cluster_options,
     connected,
     output_option,
+    scan_api_audience_option,
     schema_option,
 )
 from webhook.cli.policy_source import mode_option
@@ -76,10 +77,7 @@ def _warn_without_checklists(checklists: str) -> None:
               help="Show only findings with this action; outcomes count all findings. May be repeated.")  # fmt: skip
 @click.option("--unused-days", type=DAYS, default=UNUSED_DAYS, metavar="DAYS",
               help="Days without use after which a legacy Secret without references is safe to delete.")  # fmt: skip
-@click.option("--api-audience", "api_audiences", multiple=True, metavar="NAME",
-              help="Audience of the API server, if the policy names none. May be repeated. Default: the audiences"
-                   " of the ServiceAccount token that the scan uses; otherwise the token issuer and"
-                   " https://kubernetes.default.svc, with and without .cluster.local.")  # fmt: skip
+@scan_api_audience_option
 @output_option(FORMATTERS)
 @click.option("--summary", is_flag=True, help="With --output text: print only the summary, and what could not be read.")
 @click.option("--checklists", type=Parsed("URL", _link), default="", show_default=False,

@@ -11,6 +11,7 @@ from webhook.core.policy.model import Policy
 from webhook.formatters.scan_findings import grants_text, result_lines
 from webhook.scan.draft_policy import (
     allowed_audiences,
+    assumed_audiences,
     audiences_in_use,
     audiences_of_namespaces,
     denied_secrets,
@@ -65,6 +66,7 @@ def draft_lines(document: Mapping[str, Any], current: ScanReport, report: ScanRe
     head = [
         f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init:",
         *_wrapped(f"{draft_result(report, policy)}. {_WHAT_TO_DO}"),
+        *_assumed_audiences(current),
         *_odd_audiences(current),
         *_drivers(report),
         *_secrets(report, policy),
@@ -98,9 +100,12 @@ def _denied(report: ScanReport) -> str:
 
 def _audiences(report: ScanReport, document: Mapping[str, Any]) -> Iterator[str]:
     """Yield who uses each audience that the draft allows in every namespace."""
-    uses = audiences_in_use(report)
+    uses, assumed = audiences_in_use(report), assumed_audiences(report)
     for audience in document["tokens"]["audiences"]["allowed"] if "tokens" in document else ():
-        yield _users(uses[audience]) if audience in uses else "the API server's: the others are allowed by overrides"
+        if audience in uses:
+            yield _users(uses[audience]) + ("; assumed to be the API server's" if audience in assumed else "")
+        else:
+            yield "the API server's: the others are allowed by overrides"
 
 
 def _users(workloads: list[ScannedWorkload]) -> str:
@@ -108,6 +113,16 @@ def _users(workloads: list[ScannedWorkload]) -> str:
         return f"{plain(workloads[0].title)} in {plain(workloads[0].namespace)}"
     namespaces = sorted({workload.namespace for workload in workloads})
     return f"{counted(len(workloads), 'workload')} in {shorten_list(map(plain, namespaces))}"
+
+
+def _assumed_audiences(report: ScanReport) -> list[str]:
+    """Return what the draft does as the API server's audiences are not known."""
+    names = ", ".join(map(plain, assumed_audiences(report)))
+    text = (
+        f"The API server's audiences are assumed: {names}. So the draft lists those that workloads name; the API"
+        " server's real audiences are always allowed. To name the real ones, use --api-audience."
+    )
+    return _wrapped(text) if names else []
 
 
 def _odd_audiences(report: ScanReport) -> Iterator[str]:

@@ -14,6 +14,7 @@ from webhook.core.policy.model import Action
 from webhook.core.policy.schema import ExactAudience
 from webhook.core.rules import RULES
 from webhook.scan.evaluation_result import EvaluationResult
+from webhook.scan.options import AudienceSource
 from webhook.scan.report import LegacySecret, ScannedWorkload, ScanReport
 
 _MIN_DENIED = 4
@@ -25,14 +26,23 @@ UNSEEN_RULES = tuple(
 """The rules that deny only TokenRequests, which a scan cannot see."""
 
 
+def assumed_audiences(report: ScanReport) -> tuple[str, ...]:
+    """Return the API server's audiences if the scan could only assume them."""
+    audiences = report.policy.api_audiences
+    return audiences.names if audiences.source is AudienceSource.ASSUMED else ()
+
+
 def audiences_in_use(report: ScanReport) -> dict[str, list[ScannedWorkload]]:
     """Return the workloads that use each audience but the API server's, the most used first.
 
+    An audience that is only assumed to be the API server's is among them, so that no draft depends on the assumption.
     A template counts even if no pod of it runs: that of a CronJob creates the next one.
     """
+    assumed = bool(assumed_audiences(report))
     uses: dict[str, list[ScannedWorkload]] = {}
     for workload in report.workloads:
-        for audience in {token.audience for group in workload.groups for token in group.tokens if token.audience}:
+        tokens = chain.from_iterable(group.tokens for group in workload.groups)
+        for audience in {token.audience or (token.api_audience if assumed else "") for token in tokens} - {""}:
             uses.setdefault(audience, []).append(workload)
     return dict(sorted(uses.items(), key=lambda item: (-len(item[1]), item[0])))
 

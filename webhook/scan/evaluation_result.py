@@ -99,6 +99,9 @@ class PodToken(Struct, frozen=True, gc=False, rename="camel"):
     path: Path
     own: Annotated[bool, Meta(description="Whether Kubernetes mounts the token by itself.")] = False
     secret: Annotated[str, Meta(description="The legacy Secret that contains the token; empty: projected.")] = ""
+    api_audience: Annotated[
+        str, Meta(description="The audience that the token names, if it is one of the API server's.")
+    ] = ""
 
 
 class PodEvaluation(Struct, frozen=True, gc=False, rename="camel"):

@@ -82,7 +82,9 @@ def _token(
 ) -> PodToken:
     for_api_server = context.for_api_server(audience)
     lifetime = lifetimes.effective_lifetime(requested, for_api_server=for_api_server)
-    return PodToken("" if for_api_server else audience or "", lifetime, json_path(pointer), own)
+    named = audience or ""
+    other, api_audience = ("", named) if for_api_server else (named, "")
+    return PodToken(other, lifetime, json_path(pointer), own, api_audience=api_audience)
 
 
 def _legacy(pointer: str, secret: str) -> PodToken:
