@@ -50,6 +50,18 @@ def test_assumed_api_audience_is_listed_and_commented(api, init) -> None:
     assert "assumed" not in given
 
 
+def test_workloads_with_capped_tokens_of_their_own_are_counted(api, init) -> None:
+    assert "--rule token-expiration" not in init().stdout
+    for number, lifetime in enumerate((86400, 7200, 3600)):
+        source = {"serviceAccountToken": {"path": "t", "audience": "vault", "expirationSeconds": lifetime}}
+        spec = {"containers": [{"name": "app"}], "volumes": [{"name": "t", "projected": {"sources": [source]}}]}
+        pod = {"metadata": {"name": f"p{number}", "namespace": "ci"}, "spec": spec}
+        api.answers["/api/v1/pods"] = (200, [*api.answers.get("/api/v1/pods", (200, []))[1], pod])
+    drafted = init().stdout
+    assert "\n# The draft also caps tokens that 2 workloads project, " in drafted
+    assert "\n#   tokenguard scan --policy FILE --rule token-expiration --action patch\n" in drafted
+
+
 def test_audiences_by_namespace_are_commented_at_their_override(init) -> None:
     done = init("--audiences-by-namespace")
     assert (done.exit_code, "rules only warn" in done.stderr) == (0, False)

@@ -14,6 +14,7 @@ from webhook.scan.draft_policy import (
     assumed_audiences,
     audiences_in_use,
     audiences_of_namespaces,
+    capped_workloads,
     denied_secrets,
     denied_workloads,
     lenient_rules,
@@ -66,6 +67,7 @@ def draft_lines(document: Mapping[str, Any], current: ScanReport, report: ScanRe
     head = [
         f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init:",
         *_wrapped(f"{draft_result(report, policy)}. {_WHAT_TO_DO}"),
+        *_capped(report),
         *_assumed_audiences(current),
         *_odd_audiences(current),
         *_drivers(report),
@@ -113,6 +115,20 @@ def _users(workloads: list[ScannedWorkload]) -> str:
         return f"{plain(workloads[0].title)} in {plain(workloads[0].namespace)}"
     namespaces = sorted({workload.namespace for workload in workloads})
     return f"{counted(len(workloads), 'workload')} in {shorten_list(map(plain, namespaces))}"
+
+
+def _capped(report: ScanReport) -> list[str]:
+    """Return how many workloads have tokens of their own that the draft caps, and how to list them."""
+    if not (capped := capped_workloads(report)):
+        return []
+    workloads = counted(len(capped), "workload")
+    return [
+        *_wrapped(
+            f"The draft also caps tokens that {workloads} project, whatever apiServerToken says;"
+            " docs/rollout.md, step 3, says how to spare them. To list the workloads, scan with the draft:"
+        ),
+        "  tokenguard scan --policy FILE --rule token-expiration --action patch",
+    ]
 
 
 def _assumed_audiences(report: ScanReport) -> list[str]:

@@ -13,7 +13,7 @@ from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action
 from webhook.core.policy.schema import ExactAudience
 from webhook.core.rules import RULES
-from webhook.scan.evaluation_result import EvaluationResult
+from webhook.scan.evaluation_result import EvaluationResult, PodGroup
 from webhook.scan.options import AudienceSource
 from webhook.scan.report import LegacySecret, ScannedWorkload, ScanReport
 
@@ -50,6 +50,18 @@ def audiences_in_use(report: ScanReport) -> dict[str, list[ScannedWorkload]]:
 def denied_workloads(report: ScanReport) -> list[ScannedWorkload]:
     """Return the workloads that would be denied."""
     return [workload for workload in report.workloads if workload.outcome is Outcome.DENIED]
+
+
+def capped_workloads(report: ScanReport) -> list[ScannedWorkload]:
+    """Return the workloads with tokens of their own, in pods or templates, that would be capped."""
+    return [workload for workload in report.workloads if any(map(_is_capped, workload.groups))]
+
+
+def _is_capped(group: PodGroup) -> bool:
+    return any(
+        finding.rule == "token-expiration" and finding.action is Action.PATCH and finding.authored
+        for finding in group.evaluation.result.findings
+    )
 
 
 def denied_secrets(report: ScanReport) -> list[LegacySecret]:
