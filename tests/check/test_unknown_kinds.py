@@ -1,5 +1,7 @@
 """Kinds that are not evaluated and look as if they should be."""
 
+import json
+
 import pytest
 
 from tests.check.runs import checked, text_lines
@@ -97,3 +99,21 @@ def test_check_notes_say_what_objects_of_other_kinds_are_for() -> None:
     lines = text_lines(checked(namespace, HEAD), verbose=True)
     assert "    note: <stdin>:1: Namespace/shop: its labels are used, no rule applies to it" in lines
     assert "    note: <stdin>:5: TokenPolicy: no rule applies to this kind" in lines
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "message"),
+    [
+        pytest.param("core/v1", "Pod", "API group core does not exist; Pod is in the core API (v1)", id="core"),
+        pytest.param("app/v1", "Deployment", "API group app does not exist; Deployment is in API group apps", id="app"),
+    ],
+)
+def test_kind_in_a_group_that_does_not_exist_is_an_error(version: str, kind: str, message: str) -> None:
+    spec = {"template": {"spec": {"containers": [{"name": "a", "image": "b"}]}}}
+    report = checked(f"{{apiVersion: {version}, kind: {kind}, metadata: {{name: a}}, spec: {json.dumps(spec)}}}\n")
+    [problem] = report.problems
+    assert (problem.message, problem.column, report.exit_status) == (message, 2, 2)
+
+
+def test_other_kind_in_a_group_without_a_dot_is_no_error() -> None:
+    assert checked("{apiVersion: skaffold/v4beta1, kind: Config, metadata: {name: a}}\n").exit_status == 0

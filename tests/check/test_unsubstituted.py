@@ -124,3 +124,9 @@ def test_check_audience_that_is_a_placeholder_has_advice(manifest: str) -> None:
     [finding] = checked(manifest, under=policy(f"{HEAD}tokens: {{audiences: {{allowed: [vault]}}}}")).findings
     assert finding.message.endswith('${AUD}", which is not allowed')
     assert finding.advice == f"this is the placeholder ${{AUD}}; substitute it first: {SUBSTITUTE}"
+
+
+def test_check_folder_with_unreadable_objects_alone_fails(tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(LONG_POD.replace("86400", "${TTL}"))
+    [problem] = checked_paths(tmp_path).problems
+    assert problem.message.startswith("contains no Kubernetes manifest, only unrendered templates; render them first: ")

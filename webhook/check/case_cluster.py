@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from webhook.check.unknown_fields import misspelt_fields
-from webhook.check.unknown_kinds import kind_error, version_error
+from webhook.check.unknown_kinds import type_error
 from webhook.core.decode_errors import explain_decode_error
 from webhook.core.documents.document import Path
 from webhook.core.formatting import did_you_mean
@@ -24,7 +24,7 @@ def state_mistakes(manifest: Manifest, *, in_file: bool) -> Iterator[tuple[Path,
     """
     model = _KINDS.get(manifest.kind)
     if model is None or manifest.api_version != "v1":
-        message = version_error(manifest) or kind_error(manifest)
+        message = type_error(manifest)[1]
         if model or not in_file:
             hint = "" if model else did_you_mean(manifest.kind, _KINDS)
             hint = hint or "; use a Secret, Namespace or ServiceAccount of apiVersion v1"

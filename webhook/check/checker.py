@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from msgspec import structs
 
-from webhook.check.file_reader import read_all
+from webhook.check.file_reader import read_all, require_objects
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem
 from webhook.check.missing_objects import MissingSecrets, missing_namespaces
 from webhook.check.other_findings import UNREADABLE_OBJECT
@@ -29,7 +29,7 @@ from webhook.check.report import (
 )
 from webhook.check.source_map import SourceMap
 from webhook.check.unknown_fields import field_warnings
-from webhook.check.unknown_kinds import kind_error, kind_warning, version_error, version_warning
+from webhook.check.unknown_kinds import kind_warning, type_error, version_warning
 from webhook.check.unsubstituted import audience_advice, namespace_placeholders, placeholder_at
 from webhook.check.wrong_types import wrong_types
 from webhook.core.admission_request import AdmissionRequest, manifest_request
@@ -88,6 +88,7 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
         for manifest in file.reading.manifests:
             evaluator.evaluate(file, manifest, manifest.namespace or namespace)
     report.summary.files = len({each.file_path for each in report.evaluations if each.is_evaluated})
+    require_objects(report, sources)
     report.missing_secrets |= missing.users
     for warnings in (
         missing_namespaces(report.evaluations, policy, cluster),
@@ -121,12 +122,13 @@ class _Evaluator:
 
     def evaluate(self, file: ParsedFile, manifest: Manifest, namespace: str) -> None:
         """Evaluate a manifest in a namespace, and add the evaluation, its findings and its place in the summary."""
-        error = version_error(manifest)
+        wrong_field, error = type_error(manifest)
         kind = ("", "") if error else manifest.group_kind
         read = partial(manifest_request, kind, namespace=namespace, workloads=self._policy.workloads)
         request = read(manifest.raw)
         parts = [(request, self._decide(request))]
-        parts += [(each, self._decide(each)) for each in found_templates(manifest, request, namespace)]
+        found = () if error else found_templates(manifest, request, namespace)
+        parts += [(each, self._decide(each)) for each in found]
         if len(parts) > 1 and parts[0][1].coverage is Coverage.NOT_EVALUATED:
             del parts[0]  # only the templates that were found are evaluated
         subject, decision = parts[0][0].subject, combined([decision for _, decision in parts])
@@ -140,7 +142,10 @@ class _Evaluator:
         if warning := version_warning(manifest):
             report.warnings.append(evaluation.problem_at("/apiVersion", warning, self._source_of(manifest)))
         if not evaluation.is_evaluated:
-            self._add_not_evaluated(evaluation, request, error)
+            if error:
+                report.problems.append(evaluation.problem_at(wrong_field, error, self._source_of(manifest)))
+            else:
+                self._add_not_evaluated(evaluation, request)
             return
         wrong, raw, decoded = wrong_types(manifest.raw, request, read)
         wrong |= {each.problem_field: each.problem for each, _ in parts if each is not request and each.problem}
@@ -167,15 +172,11 @@ class _Evaluator:
         else:
             self._report.not_evaluated.append(NotEvaluated(TEMPLATES, problem, manifest.kind, evaluation.title))
 
-    def _add_not_evaluated(self, evaluation: ManifestEvaluation, request: AdmissionRequest, error: str) -> None:
-        """Add an object that no rule was applied to: as a problem if its version or kind is misspelt."""
-        manifest, is_other_kind, report = evaluation.manifest, evaluation.subject is None, self._report
-        field = "/apiVersion" if error else "/kind"
-        if error := error or (kind_error(manifest) if is_other_kind else ""):
-            report.problems.append(evaluation.problem_at(field, error, self._source_of(manifest)))
-            return
+    def _add_not_evaluated(self, evaluation: ManifestEvaluation, request: AdmissionRequest) -> None:
+        """Add an object that no rule was applied to."""
+        report = self._report
         report.not_evaluated.append(_not_evaluated(evaluation))
-        if is_other_kind and (warning := kind_warning(manifest)):
+        if evaluation.subject is None and (warning := kind_warning(evaluation.manifest)):
             report.warnings.append(evaluation.problem(warning))
         elif evaluation.decision.coverage is not Coverage.EXCLUDED:
             report.warnings += missing_containers(evaluation, request)

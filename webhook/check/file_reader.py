@@ -34,8 +34,11 @@ def read_all(
         elif isinstance(data, InputProblem):
             report.problems.append(data)
     remove_tool_files(report)
-    is_any_evaluated = report.problems or any(file.reading.manifests for file in report.files)
-    if report.not_evaluated and not is_any_evaluated:
+
+
+def require_objects(report: CheckReport, sources: list[InputFile | InputProblem | ExcludedPath]) -> None:
+    """Add a problem for each given path if no object was found: a run that evaluates nothing must not look clean."""
+    if report.not_evaluated and not (report.problems or report.evaluations):
         report.problems += _without_manifests(report)
         given = (source.path for source in sources if isinstance(source, ExcludedPath) and source.given)
         report.problems += (InputProblem(path, f"is excluded by {IGNORE_FILE}") for path in given)
@@ -69,7 +72,7 @@ def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
 
 
 def _without_manifests(report: CheckReport) -> Iterator[InputProblem]:
-    """Yield a problem for each given path: a run that evaluates nothing must not look clean."""
+    """Yield a problem for each given path that has no manifest."""
     templates = [document.problem for document in report.not_evaluated if document.reason == TEMPLATES]
     for root in dict.fromkeys(file.source.root for file in report.files):
         paths = {file.source.path for file in report.files if file.source.root == root}

@@ -8,6 +8,7 @@ from webhook.core.cluster_state import ClusterState
 from webhook.core.formatting import quote
 from webhook.core.k8s_types import AnyWorkload, Pod
 from webhook.core.manifests import Manifest
+from webhook.core.placeholders import placeholder_advice
 from webhook.core.pod_context import all_containers
 from webhook.core.policy.model import Action, Policy
 from webhook.core.rules.legacy_token_reference import RULE
@@ -64,7 +65,7 @@ def missing_namespaces(
     known = {"", *cluster.namespaces}
     for evaluation in evaluations:
         namespace = evaluation.namespace
-        if namespace in known or not evaluation.is_evaluated:
+        if namespace in known or not evaluation.is_evaluated or placeholder_advice(namespace):
             continue
         known.add(namespace)
         if labels := [f"{key}={value}" for key, value in sorted(policy.labels_that_matter(namespace))]:

@@ -14,7 +14,7 @@ from webhook.check.missing_objects import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.sample_reviews import RESOURCES, review, with_api_token
 from webhook.check.unknown_fields import misspelt_fields
-from webhook.check.unknown_kinds import kind_error, version_error
+from webhook.check.unknown_kinds import type_error
 from webhook.core.admission_request import AdmissionRequest, Phase, read_review
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.custom_workloads import WELL_KNOWN
@@ -94,6 +94,10 @@ class PolicyCase:
         if outcome is not expected:
             text = f"decision: expected {expected}, got {outcome}{_reasons(decision)}"
             yield Difference("decision", expected, outcome, text)
+        is_explained = isinstance(settings.findings, dict) or isinstance(settings.says, tuple)
+        if decision.problem and outcome is expected and not is_explained:
+            text = f"{decision.problem}; if that is what you test, add findings: {{{UNREADABLE_OBJECT}: reject}}"
+            yield Difference("findings", {}, {UNREADABLE_OBJECT: Action.REJECT}, text)
         if isinstance(settings.findings, dict) and settings.findings != (actions := _actions(decision)):
             reasons = _reasons(decision) if outcome is expected else ""  # else they are above
             text = f"findings: expected {_shown(settings.findings)}, got {_shown(actions)}{reasons}"
@@ -255,7 +259,7 @@ class _Builder:
 
     def _check_kind(self, path: Path, manifest: Manifest) -> dict[str, Any]:
         """Return the object, after adding an error if Kubernetes has no such kind."""
-        if message := version_error(manifest) or kind_error(manifest):
+        if message := type_error(manifest)[1]:
             self._errors.add(path, message)
         obj: dict[str, Any] = json.loads(manifest.raw)
         return obj

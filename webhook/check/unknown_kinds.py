@@ -70,6 +70,24 @@ def _right_version(manifest: Manifest) -> str:
     return f"{group}/v1" if group else "v1"
 
 
+def type_error(manifest: Manifest) -> tuple[str, str]:
+    """Return which field of a manifest names an API version or a kind that does not exist, and why; empty if none."""
+    if message := version_error(manifest) or group_error(manifest):
+        return "/apiVersion", message
+    message = kind_error(manifest)
+    return ("/kind", message) if message else ("", "")
+
+
+def group_error(manifest: Manifest) -> str:
+    """Return that the API group of a manifest does not exist, but Kubernetes has its kind in another; empty if not so.
+
+    The API group of a custom kind has a dot.
+    """
+    group, kind = manifest.group_kind
+    hint = "" if group in {*_KNOWN, "extensions"} or "." in group else _in_other_group(group, kind)
+    return f"{_group_title(group)} does not exist{hint.replace('it is', f'{kind} is')}" if hint else ""
+
+
 def kind_error(manifest: Manifest) -> str:
     """Return that the API group of a manifest has no such kind, so its author means another one; empty if unknown."""
     group, kind = manifest.group_kind
