@@ -20,7 +20,7 @@ from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.custom_workloads import WELL_KNOWN
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Outcome
 from webhook.core.documents.document import Path
-from webhook.core.evaluate import evaluate
+from webhook.core.evaluate import evaluate, policy_independent_decision
 from webhook.core.formatting import did_you_mean, listing, plain, quote
 from webhook.core.kinds import KINDS, Subject
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
@@ -129,8 +129,8 @@ class PolicyCase:
         """
         request = self.read(self.object, Phase.CHECK)
         is_intended = self.settings.decision is not UNSET or "operation" in self.request
-        decision = self.evaluate(self.object, Phase.CHECK)
-        if decision.coverage is Coverage.NOT_EVALUATED and not is_intended and is_complete:
+        decision = policy_independent_decision(request, self.cluster.own_namespace, self._now)
+        if decision and decision.coverage is Coverage.NOT_EVALUATED and not is_intended and is_complete:
             note, hint = f"is not evaluated: {decision.note}", "; add decision: allowed if that is intended"
             if request.subject is None:
                 group = self.object["apiVersion"].rpartition("/")[0]
