@@ -214,12 +214,21 @@ def test_scan_unknown_namespace_exits_2(api, kubeconfig, given, said) -> None:
     assert run("--kubeconfig", kubeconfig, "-n", "sh*", "-n", "default").exit_code == 0
 
 
-@pytest.mark.parametrize("given", ["..", ".", "", "Shop", "a/b", "x" * 64])
+@pytest.mark.parametrize("given", ["..", ".", "", "Shop", "a/b", "x" * 64, "ci,shop", "a*,b"])
 def test_scan_invalid_namespace_name_sends_no_request(api, kubeconfig, given) -> None:
     done = run("--kubeconfig", kubeconfig, "-n", given)
     assert done.exit_code == 2
     assert "is not a namespace name" in done.stderr
     assert api.requests == []
+
+
+def test_scan_namespaces_with_comma_hints_at_repeating(kubeconfig) -> None:
+    assert "repeat the option for each namespace" in run("--kubeconfig", kubeconfig, "-n", "ci,shop").stderr
+
+
+def test_scan_repeated_namespace_counts_once(kubeconfig) -> None:
+    assert "showing only namespace shop\n" in run("--kubeconfig", kubeconfig, "-n", "shop", "-n", "shop").stdout
+    assert "showing only namespaces shop, sh*\n" in run("--kubeconfig", kubeconfig, "-n", "shop", "-n", "sh*").stdout
 
 
 def test_scan_unreadable_namespace_is_not_missing(api, kubeconfig) -> None:
@@ -398,7 +407,7 @@ NOT_ENFORCED = "with workloads or legacy Secrets is not in mode enforce; mode en
 def test_scan_says_what_enforce_would_deny(cluster_policy) -> None:
     quiet = CliRunner().invoke(main, ["scan", *cluster_policy])
     assert quiet.exit_code == 0, quiet.output
-    assert f"1 namespace {NOT_ENFORCED} 1 workload there; for details, add --mode enforce" in quiet.stdout
+    assert f"1 namespace {NOT_ENFORCED} 1 workload there; for details, use --mode enforce" in quiet.stdout
     enforced = CliRunner().invoke(main, ["scan", *cluster_policy, "--mode", "enforce"])
     assert enforced.exit_code == 1
     assert "enforce: --mode enforce, ConfigMap" in " ".join(enforced.stdout.split())

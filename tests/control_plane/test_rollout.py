@@ -159,7 +159,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     assert rollout.create("exempted", "jenkins").returncode == 0
     [simulated] = rollout.run(5).values()
     assert re.search(NEWLY_EXEMPT, simulated.stdout)
-    assert "for jenkins in team-a: in use, matches 1; until 2027-03-31; reason: Jenkins" in simulated.stdout
+    assert "for jenkins in team-a: in use, matches 1 object; until 2027-03-31; reason: Jenkins" in simulated.stdout
 
     # 6: enforced there: the exempt one passes, the others don't, and their owner gets an Event
     rollout.write("policy.yaml", f"{policy}{yaml_in(6)}{yaml_in(5)}")

@@ -222,7 +222,7 @@ def test_summary_says_what_enforce_would_do(mode: str, outcome: str) -> None:
     report = under_mode(mode)
     assert report.summary.outcomes[Outcome(outcome)] == 2
     assert lines_of(report)[-2] == (
-        f"if every namespace were in mode enforce: 1 denied, 1 patched (the policy's mode is {mode}); for details, add"
+        f"if every namespace were in mode enforce: 1 denied, 1 patched (the policy's mode is {mode}); for details, use"
         " --mode enforce"
     )
     assert json_document(report)["summary"]["underEnforce"] == {"denied": 1, "patched": 1, "warned": 0, "allowed": 0}

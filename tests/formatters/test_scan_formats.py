@@ -154,7 +154,10 @@ def test_text_says_what_overrides_let_pass_that_lower_rules(mode, action) -> Non
 
 def test_headline_names_secrets_that_alone_would_be_denied() -> None:
     small = Small(secret("used", last_used="2026-11-20"), secret("unused")).pod("a", live())
-    denied = "No pod or workload would be denied if recreated under this policy, but 1 legacy Secret in use."
+    denied = (
+        "No pod or workload would be denied if recreated under this policy, but 1 legacy Secret in use could not be"
+        " created again."
+    )
     report = small.scan()
     assert text(report).startswith(f"{denied}\n")
     assert (look(report), denied in "".join(page.format_report(report))) == ("warned", True)
@@ -282,9 +285,9 @@ tokens in pods by audience and lifetime
   API server, never expires: 2 now, 0 if recreated
 
 exemptions
-  legacy-token-secret for everything in shop: in use, matches 2; until 2026-12-01 (7 days left); reason: held
+  legacy-token-secret for everything in shop: in use, matches 2 objects; until 2026-12-01 (7 days left); reason: held
   * for everything in nowhere: unused; never expires; reason: unused
-  token-expiration for everything in shop: expired, would match 3; until 2026-11-23; reason: over
+  token-expiration for everything in shop: expired, would match 3 objects; until 2026-11-23; reason: over
   token-request-expiration for admin: unknown, depends on the user of a request; never expires; reason: unseen
 
 safe to delete: first disable these Secrets with 'tokenguard legacy disable', which can be undone: a client that runs \
@@ -707,7 +710,7 @@ exemptions:
     )
     *listed, outside = report.split("\nexemptions\n")[1].split("\n\n")[0].split("\n")
     assert [line.partition(": ")[2].partition("; ")[0] for line in listed] == [
-        "in use, matches 1",
+        "in use, matches 1 object",
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
     ]
@@ -860,6 +863,12 @@ def test_secret_that_is_too_new_to_tell_says_so() -> None:
     assert ", no use recorded since 2026-11-24, too new to tell, so it counts as in use\n" in found
     rows = {row["Secret"]: row["State"] for row in Page("".join(page.format_report(small.scan()))).rows("secrets")}
     assert rows == {"new": "too new to tell", "old": "used"}
+
+
+def test_secret_of_unknown_use_says_so_once() -> None:
+    small = Small(secret("old"))
+    small.snapshot.tracked_since = None
+    assert ", created 2026-01-01, unknown use, so it counts as in use\n" in text(small.scan())
 
 
 def test_text_with_filters_shows_only_these_findings(small_cluster) -> None:

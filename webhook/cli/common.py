@@ -79,11 +79,17 @@ def _namespace(value: str) -> str:
     return value
 
 
+def _namespace_glob(value: str) -> str:
+    if "," in value:
+        raise ValueError(f"{quote(value)} is not a namespace name; repeat the option for each namespace")
+    return value if "*" in value else _namespace(value)
+
+
 DAYS, POSITIVE_DAYS = click.IntRange(0, _MAX_DAYS), click.IntRange(1, _MAX_DAYS)
 FILE = click.Path(readable=False, allow_dash=True)
 """A file, so that the shell can complete it; whether it can be read is found out when it is read."""
 NAMESPACE = Parsed("NAME", _namespace)
-NAMESPACE_GLOB = Parsed("GLOB", lambda value: value if "*" in value else _namespace(value))
+NAMESPACE_GLOB = Parsed("GLOB", _namespace_glob)
 
 own_namespace_option = click.option(
     "--own-namespace", envvar="TOKENGUARD_OWN_NAMESPACE", show_envvar=True, type=NAMESPACE, default=DEFAULT_NAMESPACE,

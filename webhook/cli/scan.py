@@ -125,7 +125,11 @@ def command(
     """
     if STDIN == policy == simulate:
         raise click.UsageError("--policy and --simulate cannot both be standard input")
-    filters = ScanFilters(namespaces, rules, tuple(map(Action, actions)))
+    filters = ScanFilters(
+        namespaces=tuple(dict.fromkeys(namespaces)),
+        rules=tuple(dict.fromkeys(rules)),
+        actions=tuple(dict.fromkeys(map(Action, actions))),
+    )
     reports = scan_reports.ReportOptions(report_api, write_reports, status_configmap)
     if summary and output != "text":
         raise click.UsageError("--summary requires --output text")

@@ -107,7 +107,7 @@ def enforce_lines(report: CheckReport) -> Iterator[str]:
         return
     mode = "" if policy.mode is Mode.ENFORCE else f" (the policy's mode is {policy.mode})"
     counts = ", ".join(f"{count} {outcome}" for outcome in reversed(Outcome) if (count := enforced[outcome]))
-    yield f"if every namespace were in mode enforce: {counts}{mode}; for details, add --mode enforce"
+    yield f"if every namespace were in mode enforce: {counts}{mode}; for details, use --mode enforce"
 
 
 def policy_line(policy: PolicyInUse) -> str:

@@ -24,7 +24,7 @@ def limits(report: ScanReport, *, simulated: bool) -> Iterator[str]:
         yield (
             f"{counted(len(namespaces), 'namespace')} with workloads or legacy Secrets {verb} not in mode enforce;"
             f" mode enforce would deny {denied} there; for details,"
-            f" {f'scan with --policy {plain(policy.origin)}' if simulated else 'add'} --mode enforce"
+            f" {f'scan with --policy {plain(policy.origin)}' if simulated else 'use'} --mode enforce"
         )
     lowered = [each for each in objects if any(map(_is_lowered, each[2]))]
     if listed := _listed(lowered, lambda result: result.unlowered or result.outcome_enforced):

@@ -167,8 +167,9 @@ def _secret(secret: LegacySecret, report: ScanReport) -> Entry:
     powers = f" ({grants_text(secret.grants)})" if secret.account else ""
     content = f"legacy token {summary.COPY}" if secret.is_copy else f"token of {_account_name(secret)}{powers}"
     name = f"Secret/{plain(secret.name)} in {plain(secret.namespace)}"
-    unclear = f", {why}, so it counts as in use" if (why := summary.unclear_use(secret, report)) else ""
-    text = f"{name}: {content}{created}, {summary.last_use_text(secret)}{unclear}{invalid}{advice}"
+    last_use, why = summary.last_use_text(secret), summary.unclear_use(secret, report)
+    uses = ", ".join(filter(None, dict.fromkeys((last_use, why, why and "so it counts as in use"))))
+    text = f"{name}: {content}{created}, {uses}{invalid}{advice}"
     lines = [*summary.reference_lines(secret)]
     shown, others = lines[:MAX_NAMES], len(lines) - MAX_NAMES
     if others <= 1:

@@ -40,11 +40,11 @@ def exemption_status(usage: ExemptionUsage, usages: Sequence[ExemptionUsage]) ->
     """Return an exemption's status; `usages` are all of its policy."""
     if usage.status is ExemptionStatus.EXPIRED:
         if usage.matches:
-            return f"expired, would match {usage.matches}"
+            return f"expired, would match {counted(usage.matches, 'object')}"
         return "expired, only partly scanned" if usage.partly_scanned else "expired, unused"
     unknown = "not everything that it covers could be read" if usage.unread else "depends on the user of a request"
     return {
-        ExemptionStatus.IN_USE: f"in use, matches {usage.matches}",
+        ExemptionStatus.IN_USE: f"in use, matches {counted(usage.matches, 'object')}",
         ExemptionStatus.SHADOWED: f"shadowed by {_earlier(usages[number] for number in usage.shadowed_by)}",
         ExemptionStatus.UNUSED: "unused",
         ExemptionStatus.NOT_SCANNED: "not scanned: it covers namespaces outside of the scan",

@@ -244,7 +244,9 @@ def verdict(report: ScanReport) -> str:
     elif report.summary.secrets and not secrets:
         subject, but = "Nothing", ""
     else:
-        subject, but = "No pod or workload", f", but {counted(secrets, 'legacy Secret')} in use" if secrets else ""
+        subject, but = "No pod or workload", ""
+        if secrets:
+            but = f", but {counted(secrets, 'legacy Secret')} in use could not be created again"
     unsure = ", as far as could be read" if report.may_be_wrong else ""
     return f"{subject} would be denied if recreated under {policy} policy{but}{unsure}."
 
@@ -262,7 +264,7 @@ def headline(report: ScanReport) -> str:
 def _filters(filters: ScanFilters) -> tuple[str, str]:
     """Return the selected namespaces, and the selected rules and actions; empty: all."""
     namespaces, rules, actions = (
-        f"{name} {', '.join(map(plain, values))}" if values else ""
+        f"{name if len(values) == 1 else f'{name}s'} {', '.join(map(plain, values))}" if values else ""
         for name, values in (("namespace", filters.namespaces), ("rule", filters.rules), ("action", filters.actions))
     )
     return namespaces, "; ".join(filter(None, (rules, actions)))
