@@ -430,7 +430,7 @@ def test_check_files_that_kustomize_runs_are_skipped(key: str, tmp_path: Path) -
     spec = "{template: {spec: {containers: [{name: a, image: b}]}}}"
     (tmp_path / "function.yaml").write_text(f"apiVersion: example.com/v1\nkind: SetLabels\nspec: {spec}\n")
     report = checked_paths(tmp_path)
-    assert (report.exit_status, report.warnings) == (0, [])
+    assert (report.exit_status, len(report.warnings)) == (0, key != "validators")
     assert reasons(report) == {"files of kustomize and kubectl": 3}
     assert "SetLabels is a file of kustomize" in [skipped.problem.message for skipped in report.not_evaluated]
 
@@ -527,3 +527,16 @@ def test_objects_without_a_separator_are_an_error() -> None:
     assert problem.message == "has a second kind, so it contains two objects; put '---' between them"
     line = len(LONG_POD.splitlines()) + 1 + SEED_POD.splitlines().index("kind: Pod")
     assert (problem.line, problem.column, report.exit_status) == (line, 1, 2)
+
+
+def test_check_kustomizations_that_change_objects_are_one_warning(tmp_path: Path) -> None:
+    for name, keys in (("a", "namespace: shop\nsecretGenerator: [{name: s}]\n"), ("b", "namePrefix: x-\n"), ("c", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pod.yaml").write_text(SEED_POD)
+        (tmp_path / name / "kustomization.yaml").write_text(KUSTOMIZATION + keys)
+    [warning] = checked_paths(tmp_path).warnings
+    assert warning.path == str(tmp_path / "a/kustomization.yaml")
+    assert warning.message == (
+        "changes or adds objects (namespace, secretGenerator), and 1 other kustomization too; the files are evaluated"
+        f" without that; check the result: kustomize build {tmp_path}/a | tokenguard check -"
+    )

@@ -80,6 +80,12 @@ class ManifestEvaluation:
         return self.manifest.title
 
     @property
+    def source_title(self) -> str:
+        """The object's kind and name, and the template that Helm rendered it from, if that is known."""
+        template = self.manifest.template_file
+        return f"{self.title}, rendered from {template}" if template else self.title
+
+    @property
     def full_title(self) -> str:
         """The object's kind, name and namespace, if it is in one."""
         return f"{self.title} in namespace {self.namespace}" if self.namespace else self.title

@@ -1,12 +1,13 @@
 """Files that kustomize, kubectl or Helm read, and that never reach the API server as they are."""
 
 import os
-from collections.abc import Collection, Mapping
+import shlex
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from webhook.check.input_files import InputProblem
-from webhook.check.kustomization import FILE_NAMES, named_files
+from webhook.check.kustomization import FILE_NAMES, changing_kustomizations, named_files
 from webhook.check.report import (
     HELM_FILES,
     KUSTOMIZE_PATCHES,
@@ -16,6 +17,7 @@ from webhook.check.report import (
     NotEvaluated,
     ParsedFile,
 )
+from webhook.core.formatting import counted
 from webhook.core.manifests import NO_OBJECT, Manifest
 
 CHART = "Chart.yaml"
@@ -27,7 +29,17 @@ def remove_tool_files(report: CheckReport) -> None:
     reasons = named_files(report.files)
     charts = {path.parent for file in report.files if (path := Path(file.source.path)).name == CHART}
     report.not_evaluated[:] = [_with_reason(skipped, reasons, charts) for skipped in report.not_evaluated]
+    report.warnings += _kustomize_warning(dict(changing_kustomizations(report.files)))
     report.files[:] = [_evaluated_part(report, file, reasons) for file in report.files]
+
+
+def _kustomize_warning(keys: Mapping[str, list[str]]) -> Iterator[InputProblem]:
+    """Yield a warning if kustomizations make other objects than the files contain; `keys` are theirs, by their path."""
+    for path in list(keys)[:1]:
+        others = f", and {counted(len(keys) - 1, 'other kustomization')} too" if len(keys) > 1 else ""
+        what = f"changes or adds objects ({', '.join(keys[path])}){others}; the files are evaluated without that"
+        folder = shlex.quote(str(Path(path).parent))
+        yield InputProblem(path, f"{what}; check the result: kustomize build {folder} | tokenguard check -")
 
 
 def _with_reason(skipped: NotEvaluated, reasons: Mapping[str, str], charts: Collection[Path]) -> NotEvaluated:

@@ -34,7 +34,7 @@ def _finding(finding: CheckFinding) -> Annotation:
     if excerpt:
         properties |= {"col": excerpt.column, "endColumn": excerpt.end_column}
     properties["title"] = f"{finding_word(finding)}: {finding.rule}"
-    message = f"{evaluation.title}: {finding.detail}"
+    message = f"{evaluation.source_title}: {finding.detail}"
     return annotation(
         _KINDS[finding.action] if finding.counts else _NOTICE,
         evaluation.file_path,

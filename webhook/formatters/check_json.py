@@ -49,6 +49,7 @@ class ObjectPart(_Part, frozen=True):
     kind: Kind
     namespace: Namespace
     name: Name
+    template: Annotated[str, Meta(description="The template that Helm rendered it from; empty if not known.")]
     outcome: Annotated[Outcome, Meta(description="The strongest outcome of its findings. For a workload: its pods'.")]
     patch: Annotated[
         tuple[dict[str, Any], ...], Meta(description="The JSON Patch (RFC 6902) that the webhook applies to it.")
@@ -188,6 +189,7 @@ def _object(evaluation: ManifestEvaluation) -> ObjectPart:
         kind=manifest.kind,
         namespace=evaluation.namespace,
         name=manifest.name,
+        template=manifest.template_file,
         outcome=evaluation.outcome,
         patch=tuple(evaluation.decision.patch),
     )

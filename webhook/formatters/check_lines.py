@@ -46,7 +46,7 @@ def finding_line(finding: CheckFinding, *, colour: bool = False) -> str:
     message = plain(finding.detail)
     word = styled(finding_word(finding), colour=colour)
     column = "" if finding.excerpt else ":1"
-    return f"{location(finding)}{column}: {word}: {plain(evaluation.title)}: {finding.rule}: {message}"
+    return f"{location(finding)}{column}: {word}: {plain(evaluation.source_title)}: {finding.rule}: {message}"
 
 
 def missing_secret_line(name: NamespacedName) -> str:

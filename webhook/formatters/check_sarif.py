@@ -128,7 +128,7 @@ def _descriptor(name: str, summary: str, explanation: str, default: Action) -> d
 
 
 def _result(finding: CheckFinding, seen: Counter[str]) -> dict[str, Any]:
-    title = finding.evaluation.title
+    title = finding.evaluation.source_title
     columns = {}
     if finding.excerpt:
         columns = {"startColumn": finding.excerpt.column, "endColumn": finding.excerpt.end_column}
