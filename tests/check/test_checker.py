@@ -529,7 +529,7 @@ def test_objects_without_a_separator_are_an_error() -> None:
     assert (problem.line, problem.column, report.exit_status) == (line, 1, 2)
 
 
-def test_check_kustomizations_that_change_objects_are_one_warning(tmp_path: Path) -> None:
+def test_check_kustomizations_with_changes_are_one_warning(tmp_path: Path) -> None:
     for name, keys in (("a", "namespace: shop\nsecretGenerator: [{name: s}]\n"), ("b", "namePrefix: x-\n"), ("c", "")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "pod.yaml").write_text(SEED_POD)

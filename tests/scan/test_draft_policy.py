@@ -107,10 +107,13 @@ def test_draft_does_not_depend_on_assumed_api_audiences(by_namespace):
     assert small.scan(f"tokens: {{audiences: {{allowed: ['{VAULT}']}}}}\n").exit_status == 1
 
 
-def test_draft_does_not_list_known_api_audiences():
-    small = with_audiences(("a", ASSUMED_ONE), ("a", "own"))
-    small.snapshot.token_audiences = (REAL_ONE, ASSUMED_ONE)
-    assert draft_policy(small.scan(), UNTIL)["tokens"] == {"audiences": {"allowed": ["own"]}}
+@pytest.mark.parametrize("source", ["token_audiences", "given_audiences"])
+def test_draft_does_not_depend_on_how_api_audiences_are_known(source):
+    small = with_audiences(("a", "https://oidc.example.com/id/1"), ("a", "own"))
+    setattr(small.snapshot, source, (REAL_ONE, "https://oidc.example.com/id/1"))
+    text = document_text(draft_policy(small.scan(), UNTIL))
+    setattr(small.snapshot, source, ())
+    assert small.scan(text).exit_status == 0
 
 
 def with_audiences(*uses: tuple[str, str]) -> Small:

@@ -102,10 +102,11 @@ def _denied(report: ScanReport) -> str:
 
 def _audiences(report: ScanReport, document: Mapping[str, Any]) -> Iterator[str]:
     """Yield who uses each audience that the draft allows in every namespace."""
-    uses, assumed = audiences_in_use(report), assumed_audiences(report)
+    uses, of_api_server = audiences_in_use(report), report.policy.api_audiences.names
+    how = "assumed to be the API server's" if assumed_audiences(report) else "the API server's"
     for audience in document["tokens"]["audiences"]["allowed"] if "tokens" in document else ():
         if audience in uses:
-            yield _users(uses[audience]) + ("; assumed to be the API server's" if audience in assumed else "")
+            yield _users(uses[audience]) + (f"; {how}" if audience in of_api_server else "")
         else:
             yield "the API server's: the others are allowed by overrides"
 

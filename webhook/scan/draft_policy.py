@@ -33,16 +33,15 @@ def assumed_audiences(report: ScanReport) -> tuple[str, ...]:
 
 
 def audiences_in_use(report: ScanReport) -> dict[str, list[ScannedWorkload]]:
-    """Return the workloads that use each audience but the API server's, the most used first.
+    """Return the workloads that name each audience, the most used first.
 
-    An audience that is only assumed to be the API server's is among them, so that no draft depends on the assumption.
-    A template counts even if no pod of it runs: that of a CronJob creates the next one.
+    The API server's are among them, so that a draft does not depend on how a scan knows these. A template counts even
+    if no pod of it runs: that of a CronJob creates the next one.
     """
-    assumed = bool(assumed_audiences(report))
     uses: dict[str, list[ScannedWorkload]] = {}
     for workload in report.workloads:
         tokens = chain.from_iterable(group.tokens for group in workload.groups)
-        for audience in {token.audience or (token.api_audience if assumed else "") for token in tokens} - {""}:
+        for audience in {token.audience or token.api_audience for token in tokens} - {""}:
             uses.setdefault(audience, []).append(workload)
     return dict(sorted(uses.items(), key=lambda item: (-len(item[1]), item[0])))
 
