@@ -11,6 +11,12 @@ from typing import Any, Protocol
 from tests.end_to_end.cluster import pod, tokens
 from tests.serving import PATIENCE, eventually
 
+UNTRUSTED = ("x509: certificate signed by unknown authority", "the mutating webhook did not run")
+"""Why pods are refused until both webhook configurations trust the CA.
+
+The second reason is that of a pod which is created at that moment: the mutating webhook was not trusted yet when it was
+called, and is ignored; the validating one, called later, was trusted already.
+"""
 PODS = int(os.environ.get("TOKENGUARD_TEST_PODS", "100"))
 """Pods that are created while each step goes on."""
 INTERVAL = 0.1
