@@ -9,7 +9,7 @@ import yaml
 from tests.control_plane.installed import Installation
 from tests.control_plane.nodes import RESOLVES_ENDPOINTS, Nodes, in_background, run_pod
 from tests.control_plane.plane import ControlPlane, own_plane
-from tests.control_plane.pod_load import PODS, UNTRUSTED, pods_created
+from tests.control_plane.pod_load import PODS, pods_created, unexplained
 from tests.end_to_end.cluster import POLICY, is_webhook_called, pod, prepare, reads_legacy, refusal, warnings
 from tests.generated_chart import CHART
 from tests.manifests.chart import HELM, is_helm_3, needs_helm
@@ -98,7 +98,7 @@ def installation(plane, helm, nodes):
 def test_install_in_two_steps_fails_pods_until_the_ca_is_trusted(plane, installation) -> None:
     _, before, failures = installation
     assert before == []
-    assert [failure for failure in failures if not any(why in failure for why in UNTRUSTED)] == []
+    assert unexplained(failures) == []
     assert "legacy-token-reference: " in refusal(plane, pod("reads", container=reads_legacy()))
 
 

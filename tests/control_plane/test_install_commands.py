@@ -6,7 +6,7 @@ import pytest
 
 from tests.control_plane.nodes import RESOLVES_ENDPOINTS, Nodes, in_background
 from tests.control_plane.plane import own_plane
-from tests.control_plane.pod_load import PODS, UNTRUSTED, pods_created
+from tests.control_plane.pod_load import PODS, pods_created, unexplained
 from tests.end_to_end.cluster import is_webhook_called, pod, prepare, reads_legacy, refusal
 from tests.end_to_end.operator import INSTALL, MOVE, run_commands, shown_commands, write_kustomization
 from tests.serving import eventually
@@ -41,7 +41,7 @@ def installation(plane, tmp_path_factory):
 def test_three_commands_fail_pods_until_the_ca_is_trusted_only(plane, installation) -> None:
     _, before, failures = installation
     assert before == []
-    assert [failure for failure in failures if not any(why in failure for why in UNTRUSTED)] == []
+    assert unexplained(failures) == []
     assert "legacy-token-reference: " in refusal(plane, pod("reads", container=reads_legacy()))
 
 
