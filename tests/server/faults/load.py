@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,7 +68,9 @@ class Load:
         """Send reviews until the server says that it wants no more on this connection, or breaks off."""
         with contextlib.closing(connection):
             port = connection.sock.getsockname()[1]
-            while not self._over.is_set():
+            closed = select.poll()
+            closed.register(connection.sock, select.POLLRDHUP)
+            while not self._over.is_set() and not closed.poll(0):  # an API server uses no connection that is closed
                 try:
                     reply = ask(connection, "POST", "/mutate", BODY, JSON)
                 except (OSError, http.client.HTTPException) as error:
