@@ -21,6 +21,7 @@ from webhook.migrate.patches import json_patch
 KUBECTL = shutil.which("kubectl")
 needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="needs kubectl for 'kubectl kustomize'")
 LEFT_TO_PEOPLE = {
+    "a field that reads only other keys than the token says so": 1,
     "a pod that was there before can still be debugged": 1,
     "an exemption for both accounts covers another account's token": 1,
     "an exemption for the pod's account covers its own token, and no other account's": 4,
@@ -32,7 +33,7 @@ LEFT_TO_PEOPLE = {
     "patch rejects another account's token, a mode for the token file alone, and what is no plain volume": 2,
     "volumes of every kind, mounted or not, optional or not": 9,
 }
-"""How many references of a golden case no patch can replace: those of other accounts and to volume drivers."""
+"""How many references of a golden case no patch can replace: of other accounts, to other keys, to volume drivers."""
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MERGE_KEYS = ("mountPath", "name")
 Object = dict[str, Any]

@@ -53,9 +53,9 @@ class MissingSecrets:
 
 def _used_secrets(pod: Pod) -> Iterator[str]:
     for volume in pod.spec.volumes or ():
-        yield from (name for _, name in volume_secrets(volume))
+        yield from (name for _, name, _ in volume_secrets(volume))
     for ref in all_containers(pod.spec):
-        yield from (name for _, name in container_secrets(ref.container))
+        yield from (name for _, name, _ in container_secrets(ref.container))
 
 
 def missing_namespaces(

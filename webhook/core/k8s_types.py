@@ -15,13 +15,17 @@ class Object(msgspec.Struct, frozen=True, gc=False, rename="camel"):
 
 
 class LocalObjectReference(Object, frozen=True):
-    """Also SecretKeySelector and SecretEnvSource."""
+    """Also SecretEnvSource."""
 
     name: str | None = None
 
 
+class SecretKeySelector(LocalObjectReference, frozen=True):
+    key: str | None = None
+
+
 class EnvVarSource(Object, frozen=True):
-    secret_key_ref: LocalObjectReference | None = None
+    secret_key_ref: SecretKeySelector | None = None
 
 
 class EnvVar(Object, frozen=True):
@@ -68,6 +72,10 @@ class SecretVolumeSource(Object, frozen=True):
     default_mode: int | None = None
 
 
+class SecretProjection(LocalObjectReference, frozen=True):
+    items: list[KeyToPath] | None = None
+
+
 class ServiceAccountTokenProjection(Object, frozen=True):
     """A token of the pod's account; `expiration_seconds` defaults to 3600."""
 
@@ -80,7 +88,7 @@ class VolumeProjection(Object, frozen=True):
     """One source of a projected volume; empty if it is of a kind that no rule reads."""
 
     service_account_token: ServiceAccountTokenProjection | None = None
-    secret: LocalObjectReference | None = None
+    secret: SecretProjection | None = None
 
 
 class ProjectedVolumeSource(Object, frozen=True):

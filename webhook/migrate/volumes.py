@@ -19,7 +19,7 @@ def plan_volumes(builder: PlanBuilder) -> None:
     """Add the volumes that name a legacy Secret."""
     context = builder.context
     for number, volume in enumerate(context.volumes):
-        secrets = {field: name for field, name in volume_secrets(volume) if name in context.legacy_tokens}
+        secrets = {field: name for field, name, _ in volume_secrets(volume) if name in context.legacy_tokens}
         pointer = f"/spec/volumes/{number}"
         obstacle = ""
         if builder.volume_names[volume.name] > 1:

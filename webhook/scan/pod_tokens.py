@@ -36,11 +36,11 @@ def legacy_references(context: PodContext) -> Iterator[tuple[str, str]]:
     if not context.legacy_tokens:
         return
     for number, volume in enumerate(context.volumes):
-        for field, name in volume_secrets(volume):
+        for field, name, _ in volume_secrets(volume):
             if name in context.legacy_tokens:
                 yield f"/spec/volumes/{number}/{field}", name
     for placed in context.containers:
-        for field, name in container_secrets(placed.container):
+        for field, name, _ in container_secrets(placed.container):
             if name in context.legacy_tokens:
                 yield f"{placed.pointer}/{field}", name
 

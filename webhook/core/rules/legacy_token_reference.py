@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from itertools import islice
 
 from webhook.core.decision import Violation
-from webhook.core.formatting import quote
+from webhook.core.formatting import listing, quote
 from webhook.core.json_patch import Put, Remove
 from webhook.core.k8s_types import Volume
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext
 from webhook.core.policy.model import Action
 from webhook.core.rule import PODS_AND_EPHEMERAL_CONTAINERS, Rule
-from webhook.core.secret_refs import container_secrets, volume_secrets
+from webhook.core.secret_refs import SecretReference, SecretSource, container_secrets, named_keys, volume_secrets
 from webhook.core.secret_volume_migration import build_projection, find_obstacle
 from webhook.core.token_context import ServiceAccountContext
 
 _HINT = "mount a projected token instead"
+_TOKEN = "token"  # noqa: S105 - a key
+_OTHER_SOURCES = {"ca.crt": "ConfigMap kube-root-ca.crt for ca.crt", "namespace": "the downward API for namespace"}
+"""Where the values of the other keys that the token controller writes are, too."""
 
 
 def check(pod: PodContext) -> Iterator[Violation]:
@@ -30,14 +33,15 @@ def check(pod: PodContext) -> Iterator[Violation]:
         yield from _added_mounts(pod)
     else:
         for number, volume in enumerate(pod.volumes):
-            for field, name in volume_secrets(volume):
-                if name in pod.legacy_tokens:
-                    yield _volume_violation(pod, volume, f"/spec/volumes/{number}", field, name)
+            for reference in volume_secrets(volume):
+                if reference[1] in pod.legacy_tokens:
+                    yield _volume_violation(pod, volume, f"/spec/volumes/{number}", reference)
     for ref in pod.containers:
-        for field, name in container_secrets(ref.container):
+        for field, name, source in container_secrets(ref.container):
             if name in pod.legacy_tokens:
                 other = _other_account(pod.legacy_tokens[name], pod.account)
-                yield _violation(f"{ref.pointer}/{field}", f"reads {_token_in(name, other)}", other)
+                detail = f"reads {_content(source, name, other)}"
+                yield _violation(f"{ref.pointer}/{field}", detail, other, _hint(source))
 
 
 def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
@@ -45,16 +49,17 @@ def check_account(context: ServiceAccountContext) -> Iterator[Violation]:
     for number, secret in enumerate(context.account.secrets or ()):
         if secret.name and secret.name in context.legacy_tokens:
             other = _other_account(context.legacy_tokens[secret.name], context.account.metadata.name)
-            detail = f"lists {_token_in(secret.name, other)}"
+            detail = f"lists {_content(None, secret.name, other)}"
             yield _violation(f"/secrets/{number}", detail, other, hint="remove it from the list")
 
 
-def _volume_violation(pod: PodContext, volume: Volume, pointer: str, field: str, name: str) -> Violation:
+def _volume_violation(pod: PodContext, volume: Volume, pointer: str, reference: SecretReference) -> Violation:
+    field, name, source = reference
     field_pointer = f"{pointer}/{field}"
     other = _other_account(pod.legacy_tokens[name], pod.account)
-    detail = f"references {_token_in(name, other)}"
+    detail, hint = f"references {_content(source, name, other)}", _hint(source)
     if volume.secret is None or field != "secret":
-        return _violation(field_pointer, detail, other)
+        return _violation(field_pointer, detail, other, hint)
     audience = pod.api_audiences[0]
     by_sub_path = pod.mounts(volume.name).by_sub_path
     obstacle = find_obstacle(volume.secret, pod.legacy_tokens[name], pod.account, by_sub_path=by_sub_path)
@@ -62,26 +67,31 @@ def _volume_violation(pod: PodContext, volume: Volume, pointer: str, field: str,
         obstacle = "its name is that of an injected volume"
     if obstacle:
         is_patched = pod.namespace_policy.rules[RULE.name] is Action.PATCH
-        hint = f"{_HINT} (cannot be patched: {obstacle})" if is_patched else _HINT
+        hint = f"{hint} (cannot be patched: {obstacle})" if is_patched else hint
         return _violation(field_pointer, detail, other, hint)
     projection = build_projection(volume.secret, audience, pod.namespace_policy.tokens.max_expiration_seconds)
     return Violation(
         field_pointer,
         detail,
-        hint=_HINT,
+        hint=hint,
         edits=(Put(f"{pointer}/projected", projection), Remove(field_pointer)),
-        fix_summary=f"replaced by a projected token issued for {quote(audience)}",
+        fix_summary=f"replaced by a projected token issued for {quote(audience)}"
+        if _has_token(source)
+        else "replaced by a projected volume with the same files",
     )
 
 
 def _added_mounts(pod: PodContext) -> Iterator[Violation]:
     """Find what added ephemeral containers mount; the rest of the pod was evaluated when it was created."""
-    secrets_by_volume: dict[str | None, dict[str | None, str]] = {}
+    secrets_by_volume: dict[str | None, dict[str | None, tuple[str, SecretSource]]] = {}
     for volume in pod.volumes:
-        for _, name in volume_secrets(volume):
+        for _, name, source in volume_secrets(volume):
             if name in pod.legacy_tokens:
                 other = _other_account(pod.legacy_tokens[name], pod.account)
-                secrets_by_volume.setdefault(volume.name, {}).setdefault(other, name)
+                secrets_by_account = secrets_by_volume.setdefault(volume.name, {})
+                _, first = secrets_by_account.setdefault(other, (name, source))
+                if _has_token(source) and not _has_token(first):
+                    secrets_by_account[other] = name, source
     reported: set[str | None] = set()
     for ref in pod.containers if secrets_by_volume else ():
         for pointer, mount in ref.mounts:
@@ -91,8 +101,8 @@ def _added_mounts(pod: PodContext) -> Iterator[Violation]:
             # and sources together, not their product.
             secrets = islice(secrets_by_volume[mount.name].items(), 1 if mount.name in reported else None)
             reported.add(mount.name)
-            for other, name in secrets:
-                yield _violation(pointer, f"mounts {_token_in(name, other)}", other)
+            for other, (name, source) in secrets:
+                yield _violation(pointer, f"mounts {_content(source, name, other)}", other, _hint(source))
 
 
 def _other_account(token_account: str, own_account: str | None) -> str | None:
@@ -100,12 +110,33 @@ def _other_account(token_account: str, own_account: str | None) -> str | None:
     return None if token_account == own_account else token_account
 
 
-def _token_in(secret: str, other_account: str | None) -> str:
+def _has_token(source: SecretSource) -> bool:
+    """Return whether the token is among the keys that a field refers to."""
+    keys = named_keys(source)
+    return not keys or _TOKEN in keys
+
+
+def _content(source: SecretSource, secret: str, other_account: str | None) -> str:
+    """Return what a field refers to: the token in a Secret, or other keys of it."""
     owner = f" of {quote(other_account)}" if other_account else ""
-    return f"the long-lived token{owner} in Secret {quote(secret)}"
+    if _has_token(source):
+        return f"the long-lived token{owner} in Secret {quote(secret)}"
+    keys = named_keys(source)
+    return f"{'key' if len(keys) == 1 else 'keys'} {listing(keys)} of the legacy Secret {quote(secret)}{owner}"
 
 
-def _violation(pointer: str, detail: str, other_account: str | None, hint: str = _HINT) -> Violation:
+def _hint(source: SecretSource) -> str:
+    """Return what to use instead of the keys that a field refers to."""
+    if _has_token(source):
+        return _HINT
+    keys = named_keys(source)
+    sources = [_OTHER_SOURCES[key] for key in keys if key in _OTHER_SOURCES]
+    if others := [key for key in keys if key not in _OTHER_SOURCES]:
+        sources.append(f"another Secret for {listing(others)}")
+    return f"use {', '.join(sources)}"
+
+
+def _violation(pointer: str, detail: str, other_account: str | None, hint: str) -> Violation:
     return Violation(pointer, detail, hint, other_account=other_account)
 
 
@@ -128,6 +159,10 @@ With the action `patch`, a `secret` volume with a token of the pod's own account
 (token, ca.crt, namespace) at the same path. Some references have no equivalent, so the pod is denied: a token of
 another account, a volume that sets a mode for the file `token` only, a Secret that is a source of a projected volume,
 and an environment variable.
+
+A field that reads only other keys of the Secret is a violation, too, because the Secret cannot be deleted as long as it
+is used. The ConfigMap kube-root-ca.crt, which every namespace has, contains the same ca.crt, and the downward API
+(`fieldRef: {fieldPath: metadata.namespace}`) the namespace.
 
 A ServiceAccount that lists such a Secret under `secrets` causes only a warning, because its pods are evaluated.""",
     subjects=PODS_AND_EPHEMERAL_CONTAINERS | {Subject.SERVICE_ACCOUNT},
