@@ -259,7 +259,7 @@ def test_audit_log_shows_who_is_refused(api, tmp_path) -> None:
     arguments = ("--after-days", "3650", "--audit-log", str(log))
     shown = run("list", *arguments, status=1).stdout
     assert "refused: 10.0.0.7, backup/1.0: 2 requests, last 2026-11-24 12:00 UTC" in shown
-    assert "Secrets    2 legacy: 1 disabled, still used, 1 unused\n" in shown
+    assert "Secrets    2 legacy: 1 disabled but still used, 1 unused\n" in shown
     deleted = run("delete", "shop/a", "--yes", *arguments, status=1)
     assert "a use was refused on 2026-11-24" in deleted.stdout
 

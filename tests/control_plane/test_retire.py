@@ -50,7 +50,7 @@ def test_wave_is_disabled_one_is_missed_and_the_rest_deleted(cluster: Retiring, 
     missed = eventually(
         lambda: [secret for secret in cluster.secrets("--audit-log", log).values() if secret["refusedUses"]]
     )
-    assert [(secret["name"], secret["state"]) for secret in missed] == [("robot-03-token", "disabled, still used")]
+    assert [(secret["name"], secret["state"]) for secret in missed] == [("robot-03-token", "disabled but still used")]
     [use] = missed[0]["refusedUses"]
     assert (use["address"], use["client"], use["requests"]) == ("127.0.0.1", CLIENT, 3)
     done = run_command("audit", "summarize", log)

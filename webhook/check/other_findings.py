@@ -18,7 +18,7 @@ cannot be evaluated, and the API server would refuse it, too.""",
         "a policy is invalid",
         """\
 The ConfigMap has the label tokenguard/policy, so its key policy.yaml must contain a valid policy. The webhook denies
-the ConfigMap as long as it does not; `tokenguard policy validate` shows all errors.""",
+the ConfigMap if this key contains anything else; `tokenguard policy validate` shows all errors.""",
     ),
 }
 """When there is such a finding, and what to know about it."""

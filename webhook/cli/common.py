@@ -117,12 +117,14 @@ api_audience_option = click.option(
 )  # fmt: skip
 
 
-scan_api_audience_option = click.option(
-    "--api-audience", "api_audiences", multiple=True, metavar="NAME",
-    help="Audience of the API server, if the policy names none. May be repeated. Default: the audiences of the"
-         " ServiceAccount token that the scan uses; otherwise the token issuer and https://kubernetes.default.svc, with"
-         " and without .cluster.local.",
-)  # fmt: skip
+def scan_api_audience_option(condition: str) -> Callable[[F], F]:
+    """Return the option for the API server's audiences in a scan; `condition` says when it is used, if not always."""
+    return click.option(
+        "--api-audience", "api_audiences", multiple=True, metavar="NAME",
+        help=f"Audience of the API server{condition}. May be repeated. Default: the audiences of the ServiceAccount"
+             " token that the scan uses; otherwise the token issuer and https://kubernetes.default.svc, with and without"
+             " .cluster.local.",
+    )  # fmt: skip
 
 
 def output_option(formats: Iterable[str]) -> Callable[[F], F]:

@@ -28,7 +28,7 @@ FORMATTERS: Mapping[str, Formatter[LegacyReport]] = {
 
 @click.group("legacy")
 def command() -> None:
-    """Retire legacy tokens, reversibly.
+    """List, disable, restore and delete legacy tokens.
 
     Legacy tokens are in Secrets of type kubernetes.io/service-account-token and never expire. Work in waves: list,
     disable some, wait, restore those that are still used, delete the rest. These commands read and send only metadata
@@ -63,7 +63,7 @@ def list_secrets(
     """List the legacy Secrets of a cluster, the most urgent first.
 
     Shows each with its account and what RBAC allows the account, its age, its last use, what refers to it, and its
-    state, such as in use, unused, too early to tell, disabled or removable. "disabled, still used" means that the API
+    state, such as in use, unused, too early to tell, disabled or removable. "disabled but still used" means that the API
     server has refused a request with this token within --after-days. With --output table, each Secret is one line.
 
     Exit status: 0 every legacy token is disabled, and none is "still used"; 1 a token is valid or "still used"; 2 usage

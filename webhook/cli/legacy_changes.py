@@ -159,7 +159,7 @@ def disable(*, reason: str | None, **options: Any) -> int:
 
 
 @click.command("restore")
-@click.option("--still-used", is_flag=True, help="Select only Secrets in the state 'disabled, still used'.")
+@click.option("--still-used", is_flag=True, help="Select only Secrets in the state 'disabled but still used'.")
 @refused_use_options
 @click.option("--reason", type=_REASON, help="Why; recorded in an Event.")
 @_max_option(None)

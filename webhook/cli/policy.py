@@ -98,8 +98,8 @@ def validate(files: tuple[str, ...], output: str, *, strict: bool) -> int:
 def run_tests(paths: tuple[str, ...], policy: str | None, output: str, names: tuple[str, ...], *, verbose: bool) -> int:
     """Run test cases for a policy.
 
-    PATH is a file with test cases, or a folder that contains some; the default is the working directory. Each YAML
-    document is a case: an object, and the decision that is expected:
+    PATH is a file with test cases, or a folder that contains some; the default is the working directory. A YAML
+    document with the key `case` is a case: an object, and the decision that is expected:
 
     \b
       case: a pod of shop gets a token for Vault
@@ -187,7 +187,7 @@ def print_schema(*, cases: bool) -> None:
 def export(
     file: str | None, output: str, own_namespace: str, api_audiences: tuple[str, ...], webhooks: str | None
 ) -> None:
-    """Print a policy as admission policies, which need no webhook.
+    """Print most of a policy as admission policies (no webhook).
 
     Without FILE and $TOKENGUARD_POLICY, exports the default policy. The objects are manifests for kubectl apply
     --server-side. Standard error lists the version of Kubernetes that they need, and every difference from the webhook.

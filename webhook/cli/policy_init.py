@@ -38,7 +38,7 @@ def _refuse_namespace(_context: click.Context, _option: click.Parameter, namespa
               help="If only one namespace uses an audience, allow it in that namespace only, by an"
                    " override.")  # fmt: skip
 @click.option("-n", "--namespace", hidden=True, expose_value=False, callback=_refuse_namespace)
-@scan_api_audience_option
+@scan_api_audience_option("")
 @own_namespace_option
 @cluster_options
 def command(

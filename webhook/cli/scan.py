@@ -77,7 +77,7 @@ def _warn_without_checklists(checklists: str) -> None:
               help="Show only findings with this action; outcomes count all findings. May be repeated.")  # fmt: skip
 @click.option("--unused-days", type=DAYS, default=UNUSED_DAYS, metavar="DAYS",
               help="Days without use after which a legacy Secret without references is safe to delete.")  # fmt: skip
-@scan_api_audience_option
+@scan_api_audience_option(", if the policy names none")
 @output_option(FORMATTERS)
 @click.option("--summary", is_flag=True, help="With --output text: print only the summary, and what could not be read.")
 @click.option("--checklists", type=Parsed("URL", _link), default="", show_default=False,

@@ -17,7 +17,7 @@ from webhook.legacy.retirable import RefusedUse, RetirableSecret, RetirementStat
 
 _NAME = 11
 _TITLES = {
-    RetirementState.STILL_USED: "disabled, still used: restore them, or change their clients",
+    RetirementState.STILL_USED: "disabled but still used: restore them, or change their clients",
     RetirementState.IN_USE: "in use: change what uses them",
     RetirementState.UNKNOWN: "use unknown: find out who uses them",
     RetirementState.REFERENCED: "unused, but a template refers to them: change it first",

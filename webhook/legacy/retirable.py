@@ -23,7 +23,7 @@ Key = tuple[str, str]
 class RetirementState(FastStrEnum):
     """How far a Secret is, in the order in which they need attention."""
 
-    STILL_USED = "disabled, still used"
+    STILL_USED = "disabled but still used"
     IN_USE = "in use"
     UNKNOWN = "use unknown"
     REFERENCED = "unused, but referenced"
