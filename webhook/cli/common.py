@@ -122,8 +122,8 @@ def scan_api_audience_option(condition: str) -> Callable[[F], F]:
     return click.option(
         "--api-audience", "api_audiences", multiple=True, metavar="NAME",
         help=f"Audience of the API server{condition}. May be repeated. Default: the audiences of the ServiceAccount"
-             " token that the scan uses; otherwise the token issuer and https://kubernetes.default.svc, with and without"
-             " .cluster.local.",
+             " token that the scan uses; otherwise the token issuer and https://kubernetes.default.svc, with and"
+             " without .cluster.local.",
     )  # fmt: skip
 
 

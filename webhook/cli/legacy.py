@@ -63,8 +63,8 @@ def list_secrets(
     """List the legacy Secrets of a cluster, the most urgent first.
 
     Shows each with its account and what RBAC allows the account, its age, its last use, what refers to it, and its
-    state, such as in use, unused, too early to tell, disabled or removable. "disabled but still used" means that the API
-    server has refused a request with this token within --after-days. With --output table, each Secret is one line.
+    state, such as in use, unused, too early to tell, disabled or removable. "disabled but still used" means that the
+    API server has refused a request with this token within --after-days. With --output table, each Secret is one line.
 
     Exit status: 0 every legacy token is disabled, and none is "still used"; 1 a token is valid or "still used"; 2 usage
     error or failed run, or the Secrets could not be read.

@@ -28,8 +28,8 @@ def refused_use_options(command: F) -> F:
     """Add the options on which it depends whether a disabled token is still used."""
     after = click.option(
         "--after-days", type=DAYS, default=AFTER_DAYS, metavar="DAYS",
-        help="A disabled token counts as 'disabled but still used' for this number of days after a refused use. Its Secret"
-             " may be deleted after this number of days without a refused use.",
+        help="A disabled token counts as 'disabled but still used' for this number of days after a refused use. Its"
+             " Secret may be deleted after this number of days without a refused use.",
     )  # fmt: skip
     log = click.option(
         "--audit-log", "audit_logs", multiple=True, metavar="FILE|-", type=FILE,

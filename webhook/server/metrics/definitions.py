@@ -87,7 +87,7 @@ SCAN_MAX_AGE = _gauge("scan_max_age_seconds", "Age at which the last background 
 SCAN_RESULTS = _gauge("scan_results", "Results in the policy reports of the last background scan.", "result")
 SCAN_LEFT_OUT = _gauge("scan_results_left_out", "Results that do not fit into the policy reports.")
 SCAN_PODS = _gauge(
-    "scan_pods", "Running pods at the last background scan, by the outcome that they would have if recreated.", "outcome"
+    "scan_pods", "Running pods at the last background scan, by their outcome if recreated now.", "outcome"
 )
 SCAN_UNEVALUATED = _gauge(
     "scan_unevaluated_pods",
