@@ -169,3 +169,48 @@ def test_check_without_reason_to_have_containers_has_no_warning(manifest: str) -
 def test_check_misspelt_field_is_the_only_warning() -> None:
     [warning] = checked("{apiVersion: apps/v1, kind: Deployment, spec: {templat: {}}}").warnings
     assert 'unknown field "templat"' in warning.message
+
+
+POD_TEMPLATE = """\
+spec:
+  rule: {template: {spec: {containers: [{name: c, image: i}], volumes: [{name: s, secret: {secretName: key}},
+    {name: t, projected: {sources: [{serviceAccountToken: {audience: a, path: t, expirationSeconds: 7200}}]}}]}}}
+"""
+DEFINITION = """\
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: x}
+spec: {group: example.com, names: {kind: %s}, scope: %s}
+"""
+IN_DEFAULT = policy(f"{HEAD}overrides: [{{namespaces: [default], rules: {{token-expiration: off}}}}]\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "definition", "namespace"),
+    [
+        pytest.param("ClusterPolicy", "", "", id="the name of the kind"),
+        pytest.param("Policy", "", "default", id="no definition"),
+        pytest.param("Cluster", "", "default", id="a kind that is named Cluster"),
+        pytest.param("Policy", DEFINITION % ("Policy", "Cluster"), "", id="a cluster-scoped definition"),
+        pytest.param("ClusterClass", DEFINITION % ("ClusterClass", "Namespaced"), "default", id="a namespaced one"),
+        pytest.param("ClusterPolicy", DEFINITION % ("ClusterPolicy", 5), "", id="an invalid definition"),
+    ],
+)
+def test_namespace_of_custom_kinds_follows_their_scope(kind: str, definition: str, namespace: str) -> None:
+    head = f"apiVersion: example.com/v1\nkind: {kind}\nmetadata: {{name: x}}\n"
+    report = checked(head + POD_TEMPLATE + definition, under=IN_DEFAULT)
+    assert (report.evaluations[0].namespace, report.evaluations[0].is_evaluated) == (namespace, True)
+    assert len(report.findings) == (0 if namespace else 1)  # the override of another namespace does not apply
+    assert list(report.missing_secrets) == [(namespace, "key")]
+
+
+def test_namespace_of_a_cluster_scoped_object_that_names_one() -> None:
+    head = "apiVersion: example.com/v1\nkind: ClusterPolicy\nmetadata: {name: x, namespace: default}\n"
+    assert checked(head + POD_TEMPLATE, under=IN_DEFAULT).findings == []
+
+
+def test_secret_of_a_pod_in_an_unknown_namespace_is_not_missing() -> None:
+    head = "apiVersion: example.com/v1\nkind: ClusterPolicy\nmetadata: {name: x}\n"
+    secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: key, namespace: shop}\n"
+    assert checked(head + POD_TEMPLATE + secret).missing_secrets == {}

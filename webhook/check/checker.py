@@ -27,6 +27,7 @@ from webhook.check.report import (
     ParsedFile,
     PolicyInUse,
 )
+from webhook.check.scopes import Scopes
 from webhook.check.source_map import SourceMap
 from webhook.check.unknown_fields import field_warnings
 from webhook.check.unknown_kinds import kind_warning, type_error, version_warning
@@ -83,10 +84,11 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     cluster = cluster_of(manifests, ClusterState(own_namespace=own_namespace), namespace)
     missing = MissingSecrets(manifests, policy, cluster, namespace)
     evaluator = _Evaluator(policy, cluster, now, report, missing)
+    scopes = Scopes(manifests, namespace)
     for number, file in enumerate(files, 1):
         step(f"evaluating file {number} of {len(files)}")
         for manifest in file.reading.manifests:
-            evaluator.evaluate(file, manifest, manifest.namespace or namespace)
+            evaluator.evaluate(file, manifest, scopes.namespace_of(manifest))
     report.summary.files = len({each.file_path for each in report.evaluations if each.is_evaluated})
     require_objects(report, sources)
     report.missing_secrets |= missing.users

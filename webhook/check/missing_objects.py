@@ -30,6 +30,7 @@ class MissingSecrets:
             if manifest.group_kind == ("", "Secret")
         }
         self._known |= {(within, name) for within, names in cluster.legacy_tokens.items() for name in names}
+        self._known |= {("", name) for _, name in self._known}  # where the namespace of a pod is unknown
         self._missing: dict[NamespacedName, list[ManifestEvaluation]] = {}
 
     @property

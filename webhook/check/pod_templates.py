@@ -26,10 +26,15 @@ _PATTERN = re.compile(r"[*?!]|\{\{")
 """What makes a container's name or image a pattern or an expression, as in the policies of Kyverno."""
 
 
+def is_custom(manifest: Manifest) -> bool:
+    """Return whether the kind of an object is not one of Kubernetes itself."""
+    return manifest.group not in _KUBERNETES
+
+
 def missing_containers(evaluation: ManifestEvaluation, request: AdmissionRequest) -> Iterator[InputProblem]:
     """Yield a warning if a pod or workload of Kubernetes itself has no containers: the first field that it lacks."""
     obj, manifest = request.object, evaluation.manifest
-    if manifest.group not in _KUBERNETES or not isinstance(obj, Pod | AnyWorkload):
+    if is_custom(manifest) or not isinstance(obj, Pod | AnyWorkload):
         return
     if (obj if isinstance(obj, Pod) else obj.template).spec.containers:
         return

@@ -59,7 +59,7 @@ class ParsedFile:
 class ManifestEvaluation:
     """The decision about one object; `outcome` is that of the findings that count.
 
-    `namespace` is empty for a cluster-scoped object.
+    `namespace` is empty for a cluster-scoped object, even if its pods are in a namespace, which is unknown.
     """
 
     file_path: str

@@ -130,7 +130,7 @@ class NotEvaluatedPart(ProblemPart, frozen=True):
 class SecretPart(_Part, frozen=True):
     """A Secret that pods use and no file contains."""
 
-    namespace: Namespace
+    namespace: Annotated[str, Meta(description="Its namespace; empty if that is unknown.")]
     name: Name
 
 

@@ -13,6 +13,7 @@ from webhook.formatters.wrapping import wrapped
 
 NOTE = "note"
 """The word of a finding that does not count."""
+_MAX_NAME = 100
 _COLOURS = {
     "error": "red", Outcome.DENIED: "red", Outcome.PATCHED: "cyan", Outcome.WARNED: "yellow", "warning": "yellow",
     NOTE: "blue",
@@ -49,9 +50,14 @@ def finding_line(finding: CheckFinding, *, colour: bool = False) -> str:
     return f"{location(finding)}{column}: {word}: {plain(evaluation.source_title)}: {finding.rule}: {message}"
 
 
+def secret_name(name: NamespacedName) -> str:
+    """Return `NAMESPACE/NAME`, or only the name if the namespace is unknown."""
+    return plain("/".join(filter(None, name))[:_MAX_NAME])
+
+
 def missing_secret_line(name: NamespacedName) -> str:
     """Return the line about a Secret that pods use and no file has."""
-    return f"Secret {plain('/'.join(name))} is not among the manifests: whether it is a long-lived token is unknown"
+    return f"Secret {secret_name(name)} is not among the manifests: whether it is a long-lived token is unknown"
 
 
 def location(finding: CheckFinding) -> str:

@@ -19,7 +19,7 @@ from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
 from webhook.core.placeholders import rendering_advice
 from webhook.core.policy.model import Mode
-from webhook.formatters.check_lines import problem_line, styled
+from webhook.formatters.check_lines import problem_line, secret_name, styled
 from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.wrapping import wrapped
 
@@ -124,7 +124,7 @@ def _missing_secrets(report: CheckReport, *, verbose: bool) -> Iterator[str]:
     names = [*report.missing_secrets]
     if not names:
         return
-    shown = [plain("/".join(name)[:_MAX_LENGTH]) for name in names[: None if verbose else _MAX_SECRETS]]
+    shown = [secret_name(name) for name in names[: None if verbose else _MAX_SECRETS]]
     more = f", and {len(names) - len(shown)} more (-v lists them)" if len(shown) < len(names) else ""
     verb = "is" if len(names) == 1 else "are"
     yield (
