@@ -211,7 +211,7 @@ def test_check_json_patch_of_a_kustomization_is_a_patch(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text("patches: [{path: j.yaml}]\n")
     (tmp_path / "j.yaml").write_text("- {op: remove, path: /spec/a}\n")
     (tmp_path / "pod.yaml").write_text(SEED_POD)
-    notes = {skipped.problem.message for skipped in checked_paths(tmp_path).not_evaluated}
+    notes = {skipped.problem.message.partition(";")[0] for skipped in checked_paths(tmp_path).not_evaluated}
     assert notes == {"is a file of kustomize", "is a patch"}
 
 
@@ -527,16 +527,3 @@ def test_objects_without_a_separator_are_an_error() -> None:
     assert problem.message == "has a second kind, so it contains two objects; put '---' between them"
     line = len(LONG_POD.splitlines()) + 1 + SEED_POD.splitlines().index("kind: Pod")
     assert (problem.line, problem.column, report.exit_status) == (line, 1, 2)
-
-
-def test_check_kustomizations_with_changes_are_one_warning(tmp_path: Path) -> None:
-    for name, keys in (("a", "namespace: shop\nsecretGenerator: [{name: s}]\n"), ("b", "namePrefix: x-\n"), ("c", "")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "pod.yaml").write_text(SEED_POD)
-        (tmp_path / name / "kustomization.yaml").write_text(KUSTOMIZATION + keys)
-    [warning] = checked_paths(tmp_path).warnings
-    assert warning.path == str(tmp_path / "a/kustomization.yaml")
-    assert warning.message == (
-        "changes or adds objects (namespace, secretGenerator), and 1 other kustomization too; the files are evaluated"
-        f" without that; check the result: kustomize build {tmp_path}/a | tokenguard check -"
-    )

@@ -2,12 +2,12 @@
 
 import os
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from webhook.check.input_files import InputProblem
-from webhook.check.kustomization import FILE_NAMES, changing_kustomizations, named_files
+from webhook.check.kustomization import FILE_NAMES, Kustomization, kustomizations, named_files, to_build
 from webhook.check.report import (
     HELM_FILES,
     KUSTOMIZE_PATCHES,
@@ -20,6 +20,9 @@ from webhook.check.report import (
 from webhook.core.formatting import counted
 from webhook.core.manifests import NO_OBJECT, Manifest
 
+_MAX_BUILDS = 5
+"""How many kustomizations to build have a warning each."""
+_MAX_FOLDERS = 20
 CHART = "Chart.yaml"
 """The file that makes a folder a Helm chart."""
 
@@ -29,17 +32,43 @@ def remove_tool_files(report: CheckReport) -> None:
     reasons = named_files(report.files)
     charts = {path.parent for file in report.files if (path := Path(file.source.path)).name == CHART}
     report.not_evaluated[:] = [_with_reason(skipped, reasons, charts) for skipped in report.not_evaluated]
-    report.warnings += _kustomize_warning(dict(changing_kustomizations(report.files)))
     report.files[:] = [_evaluated_part(report, file, reasons) for file in report.files]
+    given = list(kustomizations(report.files))
+    builds = to_build(given)
+    report.warnings += _kustomize_warnings(builds)
+    notes = {each.path: f"; {_changes(each)}" for each in given if each.changes}
+    notes |= {each.path: f"; {_changes(each)}; check the result: {_build(each.folder)}" for each in builds}
+    report.not_evaluated[:] = [_with_note(skipped, notes) for skipped in report.not_evaluated]
 
 
-def _kustomize_warning(keys: Mapping[str, list[str]]) -> Iterator[InputProblem]:
-    """Yield a warning if kustomizations make other objects than the files contain; `keys` are theirs, by their path."""
-    for path in list(keys)[:1]:
-        others = f", and {counted(len(keys) - 1, 'other kustomization')} too" if len(keys) > 1 else ""
-        what = f"changes or adds objects ({', '.join(keys[path])}){others}; the files are evaluated without that"
-        folder = shlex.quote(str(Path(path).parent))
-        yield InputProblem(path, f"{what}; check the result: kustomize build {folder} | tokenguard check -")
+def _kustomize_warnings(builds: Sequence[Kustomization]) -> Iterator[InputProblem]:
+    """Yield a warning for each kustomization to build; one for all if there are many."""
+    if len(builds) <= _MAX_BUILDS:
+        for each in builds:
+            what = f"{_changes(each)}; the files are evaluated without that"
+            yield InputProblem(each.path, f"{what}; check the result: {_build(each.folder)}")
+        return
+    folders = [each.folder for each in builds[:_MAX_FOLDERS]]
+    more = f" and {len(builds) - len(folders)} more, which -v lists" if len(folders) < len(builds) else ""
+    what = f"{_changes(builds[0])}, like {counted(len(builds) - 1, 'other kustomization')}"
+    how = f"check the result of each: {_build('FOLDER')}; the folders: {', '.join(folders)}{more}"
+    yield InputProblem(builds[0].path, f"{what}; the files are evaluated without that; {how}")
+
+
+def _with_note(skipped: NotEvaluated, notes: Mapping[str, str]) -> NotEvaluated:
+    """Return a file of kustomize with what it does."""
+    note = notes.get(skipped.problem.path, "") if skipped.reason == TOOL_FILES else ""
+    return replace(skipped, problem=replace(skipped.problem, message=skipped.problem.message + note))
+
+
+def _changes(kustomization: Kustomization) -> str:
+    """Return what a kustomization does to the objects of files."""
+    keys = ", ".join(kustomization.changes)
+    return f"changes or adds objects ({keys})" if keys else "includes kustomizations that change or add objects"
+
+
+def _build(folder: str) -> str:
+    return f"kustomize build {shlex.quote(folder)} | tokenguard check -"
 
 
 def _with_reason(skipped: NotEvaluated, reasons: Mapping[str, str], charts: Collection[Path]) -> NotEvaluated:
