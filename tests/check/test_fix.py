@@ -12,6 +12,7 @@ from tests.check.runs import INJECTION, LEGACY_POD, LEGACY_SECRET, LONG_POD, SEE
 from tests.core.json_values import VALUES
 from webhook.check import fix
 from webhook.check.input_files import InputProblem
+from webhook.check.text_edits import edit_text
 from webhook.core.manifests import read_manifests
 
 
@@ -188,7 +189,7 @@ def changed_lines(text: str, under: str = INJECTION) -> list[str]:
     (evaluation,) = report.evaluations
     documents = fix.fixed_documents(report)
     assert not isinstance(documents, InputProblem)
-    assert documents.unfixed == ()
+    assert documents.unfixed == 0
     after = "".join(documents.pieces).removeprefix("---\n")
     patched = jsonpatch.apply_patch(json.loads(evaluation.manifest.raw), evaluation.decision.patch)
     assert objects(after) == [patched]
@@ -254,14 +255,73 @@ def test_fix_gives_an_aliased_container_its_own_text() -> None:
     assert {"-- *c  # kept", "+- name: i", "+  - a  # kept"} <= {*changed_lines(text)}
 
 
-def test_fix_layout_that_cannot_be_edited_is_left_and_reported() -> None:
-    reference = "  volumes:\n  - <<: {secret: {secretName: robot-token}}  # a key that goes\n    name: t\n"
-    pod = f"{POD_HEAD}  serviceAccountName: robot\n  containers: [{{name: app}}]\n{reference}"
-    replaced = policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nrules: {legacy-token-reference: patch}\n")
-    report = checked(LEGACY_SECRET, pod, under=replaced)
+PATCHING = policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nrules: {legacy-token-reference: patch}\n")
+UNEDITABLE = {
+    "a merged key that has to go": (
+        "  - <<: {secret: {secretName: robot-token}}  # a key that goes\n    name: t\n",
+        15,
+        '"secret" is in an alias or a merge key',
+    ),
+    "an anchor of an alias": (
+        "  - name: t\n    secret:\n      secretName: &n robot-token\n  - name: *n\n    emptyDir: {}\n",
+        17,
+        "anchor &n would be removed, but is used on line 18",
+    ),
+    "a duplicate key": (
+        "  - {name: t, secret: {secretName: x}, secret: {secretName: robot-token}}\n",
+        15,
+        '"secret" is a duplicate key',
+    ),
+    "a byte order mark": (
+        "  - {name: t, secret: {secretName: robot-token}} # \ufeff\n",
+        7,
+        "the places of its fields are unknown",
+    ),
+}
+
+
+@pytest.mark.parametrize(("volumes", "line", "reason"), UNEDITABLE.values(), ids=UNEDITABLE)
+def test_fix_layout_that_cannot_be_edited_is_left_and_reported(volumes: str, line: int, reason: str) -> None:
+    pod = f"{POD_HEAD}  serviceAccountName: robot\n  containers: [{{name: app}}]\n  volumes:\n{volumes}"
+    report = checked(LEGACY_SECRET, pod, under=PATCHING)
     documents = fix.fixed_documents(report)
     assert not isinstance(documents, InputProblem)
     assert "".join(documents.pieces).endswith(pod)
-    [unfixed] = documents.unfixed
-    assert (unfixed.problem.line, unfixed.findings) == (8, 1)
-    assert unfixed.problem.message.startswith("is not fixed: its layout cannot be edited; correct it by hand")
+    assert documents.unfixed == 1
+    files = list(fix.fixed_files(report))
+    [unfixed] = [each for file in files if isinstance(file, fix.FixedFile) for each in file.unfixed]
+    problem = unfixed.problem("a.yaml")
+    assert (problem.line, problem.message.partition("; ")[0]) == (line, f"is not fixed: {reason}")
+    fix.add_obstacles(report, files)
+    [finding] = [each for each in report.findings if each.rule == "legacy-token-reference"]
+    assert (finding.obstacle, report.fixable) == (f"line {line}: {reason}", 0)
+    assert finding.detail.endswith(f"; --fix cannot edit it: line {line}: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(
+            ("expirationSeconds: &life 86400", "activeDeadlineSeconds: *life"),
+            ("expirationSeconds: &life 3600", "activeDeadlineSeconds: 86400"),
+            id="used",
+        ),
+        pytest.param(
+            ("expirationSeconds: !!int &life 86400  # a", ""),
+            ("expirationSeconds: &life 3600  # a", ""),
+            id="unused, behind a tag",
+        ),
+    ],
+)
+def test_fix_keeps_the_anchor_of_a_value(before: tuple[str, str], after: tuple[str, str]) -> None:
+    pod = LONG_POD.replace("expirationSeconds: 86400", before[0]) + f"  {before[1]}\n"
+    assert fixed(pod) == f"---\n{pod.replace(before[0], after[0]).replace(before[1] or '-', after[1] or '-')}"
+
+
+def test_fix_keeps_the_anchor_of_a_collection() -> None:
+    text = "a: &x\n  b: 1\nc: *x\nd: [&y {e: 1}, *y]\n"
+    values = {"/a": {"b": 2}, "/d/0": {"e": 2}}
+    assert (
+        edit_text(text, [{"op": "replace", "path": path, "value": value} for path, value in values.items()])
+        == "a: &x\n  b: 2\nc: *x\nd: [&y {e: 2}, *y]\n"
+    )

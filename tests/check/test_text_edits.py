@@ -10,6 +10,7 @@ import pytest
 
 from tests.golden_cases import LOADED, golden_case
 from webhook.check.text_edits import edit_text
+from webhook.check.yaml_aliases import LayoutError
 from webhook.core.admission_request import Phase
 from webhook.core.documents.yaml_reader import YamlDocument
 from webhook.core.documents.yaml_writer import write_block, write_flow
@@ -192,7 +193,8 @@ def test_edit_keeps_a_comment_behind_its_key(value: str) -> None:
 
 @pytest.mark.parametrize("text", ["? [a]\n: b\n", "a: [b\n", "\ufeffa: 1\n"], ids=["no mapping", "broken", "mark"])
 def test_edit_unknown_layout_is_refused(text: str) -> None:
-    assert edit_text(text, [{"op": "replace", "path": "/a/c/d", "value": 1}]) is None
+    with pytest.raises(LayoutError):
+        edit_text(text, [{"op": "replace", "path": "/a/c/d", "value": 1}])
 
 
 def patched_cases() -> list[Any]:

@@ -262,6 +262,7 @@ def test_json_has_every_key() -> None:
         "message": "has lifetime 86400s, exceeding the maximum 3600s",
         "help": "capped to 3600s",
         "changes": ["serviceAccountToken.expirationSeconds: 3600"],
+        "fixObstacle": "",
         "counts": True,
     }
     assert [(each["kind"], each["outcome"], len(each["patch"])) for each in document["objects"]] == [

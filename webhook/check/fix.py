@@ -7,7 +7,8 @@ not have the patched values is not fixed. It is returned as it was written, and 
 import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jsonpatch
@@ -15,7 +16,7 @@ import jsonpatch
 from webhook.check.input_files import InputProblem
 from webhook.check.report import CheckReport, ParsedFile
 from webhook.check.text_edits import edit_text
-from webhook.check.yaml_aliases import outside_aliases, with_own_values
+from webhook.check.yaml_aliases import LayoutError, lost_anchor, outside_aliases, with_own_values
 from webhook.core.documents.document import DocumentError
 from webhook.core.documents.json_reader import read_json
 from webhook.core.documents.stream import Document, cut
@@ -24,17 +25,19 @@ from webhook.core.documents.yaml_writer import write_document
 from webhook.core.policy.model import Action
 
 _Patch = list[dict[str, Any]]
-_UNFIXED = "is not fixed: its layout cannot be edited; correct it by hand, 'tokenguard check' shows the patch"
+_BY_HAND = "correct it by hand, 'tokenguard check' shows the patch"
+_UTF_8 = "save it as UTF-8"
 _MAX_ATTEMPTS = 4
 """How often a document with aliases is edited: an alias can be in what another one names."""
+_UNKNOWN = "its layout cannot be edited"
 _DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
 
 
 class FixedDocuments(NamedTuple):
-    """All documents as the webhook would leave them, except `unfixed`, whose layout cannot be edited."""
+    """All documents as the webhook would leave them, except for `unfixed` ones, whose layout cannot be edited."""
 
     pieces: tuple[str, ...]
-    unfixed: tuple["UnfixedDocument", ...]
+    unfixed: int
 
 
 class FixedFile(NamedTuple):
@@ -48,10 +51,15 @@ class FixedFile(NamedTuple):
 
 
 class UnfixedDocument(NamedTuple):
-    """A document whose layout cannot be edited, and how many of its findings a patch would repair."""
+    """A document whose layout cannot be edited, why, and the line (from 1) of the field that is to blame."""
 
-    problem: InputProblem
-    findings: int
+    source: Document
+    reason: str
+    line: int
+
+    def problem(self, path: str) -> InputProblem:
+        """Return the message about it."""
+        return InputProblem(path, f"is not fixed: {self.reason}; {_BY_HAND}", self.line, self.source.number)
 
 
 def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
@@ -61,7 +69,7 @@ def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
         return _lost(unread)
     patches = _patches(report)
     written: list[str] = []
-    unfixed: list[UnfixedDocument] = []
+    unfixed = 0
     keeps_json = len(report.files) == 1 and _is_json(report.files[0])
     for file in report.files:
         fixer = _Fixer(file, patches)
@@ -69,13 +77,13 @@ def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
             pieces = fixer.pieces(json_as_yaml=not keeps_json)
             written += pieces if keeps_json else map(_delimited, pieces)
         except UnicodeDecodeError:
-            return InputProblem(file.source.path, "is not UTF-8, so --fix prints nothing; save it as UTF-8")
+            return InputProblem(file.source.path, f"is not UTF-8, so --fix prints nothing; {_UTF_8}")
         except ValueError:  # changed JSON is mixed with text that cannot be read
             return _lost(file.source.path)
-        unfixed += _unfixed(report, file, fixer)
+        unfixed += len(fixer.unfixed)
     if report.files and report.files[0].data.startswith(BOM_UTF8):
         written.insert(0, "\ufeff")
-    return FixedDocuments(tuple(filter(None, written)), tuple(unfixed))
+    return FixedDocuments(tuple(filter(None, written)), unfixed)
 
 
 def fixed_files(report: CheckReport) -> Iterator[FixedFile | InputProblem]:
@@ -89,23 +97,30 @@ def fixed_files(report: CheckReport) -> Iterator[FixedFile | InputProblem]:
         try:
             after = "".join(fixer.pieces(json_as_yaml=False))
         except UnicodeDecodeError:
-            yield InputProblem(file.source.path, "is not UTF-8, so it is not changed; save it as UTF-8")
+            yield InputProblem(file.source.path, f"is not UTF-8, so it is not changed; {_UTF_8}")
             continue
         except ValueError:
             yield InputProblem(file.source.path, "cannot be changed in its layout; write it as YAML, one document each")
             continue
-        unfixed = tuple(_unfixed(report, file, fixer))
+        unfixed = tuple(fixer.unfixed)
         mark = "\ufeff" if file.data.startswith(BOM_UTF8) else ""
         yield FixedFile(file.source.path, file.data.decode(), mark + after, changed - len(unfixed), unfixed)
 
 
-def _unfixed(report: CheckReport, file: ParsedFile, fixer: "_Fixer") -> Iterator[UnfixedDocument]:
-    for source in fixer.unfixed:
-        findings = sum(
-            finding.action is Action.PATCH and finding.evaluation.manifest.source is source
-            for finding in report.findings
-        )
-        yield UnfixedDocument(InputProblem(file.source.path, _UNFIXED, source.line_of(""), source.number), findings)
+def add_obstacles(report: CheckReport, files: Iterable[FixedFile | InputProblem]) -> None:
+    """Add to the findings that a patch repairs why `--fix` cannot write it; `files` are those that would change."""
+    in_files = {file.path: f"the file {file.message}" for file in files if isinstance(file, InputProblem)}
+    in_documents = {
+        id(unfixed.source): f"line {unfixed.line}: {unfixed.reason}"
+        for file in files
+        if isinstance(file, FixedFile)
+        for unfixed in file.unfixed
+    }
+    for number, finding in enumerate(report.findings if in_files or in_documents else ()):
+        evaluation = finding.evaluation
+        obstacle = in_documents.get(id(evaluation.manifest.source)) or in_files.get(evaluation.file_path)
+        if obstacle and finding.action is Action.PATCH:
+            report.findings[number] = replace(finding, obstacle=obstacle)
 
 
 def _lost(path: str) -> InputProblem:
@@ -138,7 +153,7 @@ class _Fixer:
     """Changes the documents of one file; `unfixed` are those whose layout cannot be edited."""
 
     def __init__(self, file: ParsedFile, patches: dict[int, _Patch]) -> None:
-        self.unfixed: list[Document] = []
+        self.unfixed: list[UnfixedDocument] = []
         self._file = file
         self._patches = patches
 
@@ -172,10 +187,16 @@ class _Fixer:
         operations = self._patches[id(source)]
         own = outside_aliases(before, operations)  # an anchor that changes may be all that is needed
         for first in (own, operations) if own != operations else (operations,):
-            if text := _edited(before, first, wanted):
-                return text
-        self.unfixed.append(source)
+            try:
+                return _edited(before, first, wanted)
+            except LayoutError as error:
+                cause = error
+        self._add_unfixed(source, cause)
         return before
+
+    def _add_unfixed(self, source: Document, error: LayoutError) -> None:
+        first = source.source()[1]
+        self.unfixed.append(UnfixedDocument(source, error.reason(first), first + error.line))
 
     def _changed_json(self, piece: str, sources: Sequence[Document]) -> str:
         """Return a piece with the patches of its JSON documents, the last one first."""
@@ -184,11 +205,10 @@ class _Fixer:
             if id(source) not in self._patches:
                 continue
             start = length - len(source.source()[0])
-            text = edit_text(piece[start:], self._patches[id(source)], is_json=True)
-            if text is None or _read(text, is_json=True) != self._value(source):
-                self.unfixed.append(source)
-                continue
-            piece = piece[:start] + text
+            try:
+                piece = piece[:start] + _edited_json(piece[start:], self._patches[id(source)], self._value(source))
+            except LayoutError as error:
+                self._add_unfixed(source, error)
         return piece
 
     def _value(self, source: Document) -> Any:
@@ -198,15 +218,32 @@ class _Fixer:
         return write_document(self._value(source))
 
 
+def _edited_json(before: str, operations: Sequence[dict[str, Any]], wanted: Any) -> str:
+    """Return the text of a JSON document with these changes. Raises `LayoutError`."""
+    text = edit_text(before, operations, is_json=True)
+    if _read(text, is_json=True) != wanted:
+        raise LayoutError(_UNKNOWN)
+    return text
+
+
 def _edited(before: str, operations: Sequence[dict[str, Any]], wanted: Any) -> str:
-    """Return the text of a document with these changes and others until it has the wanted value; empty if it cannot."""
+    """Return the text of a document with these changes, and others until it has the wanted value.
+
+    Raises `LayoutError` if it cannot have that.
+    """
+    cause = LayoutError(_UNKNOWN)
     for _ in range(_MAX_ATTEMPTS):
-        text = edit_text(before, operations, is_json=_is_json_text(before))
-        result = None if text is None else _read(text)
-        if text is not None and result == wanted:
-            return text
+        result = None
+        try:
+            text = edit_text(before, operations, is_json=_is_json_text(before))
+            result = _read(text)
+            if result == wanted:
+                return text
+            cause = lost_anchor(before, text) or cause
+        except LayoutError as error:
+            cause = error
         operations = with_own_values(before, operations, result, wanted)
-    return ""
+    raise cause
 
 
 def _is_json_text(text: str) -> bool:

@@ -45,15 +45,6 @@ class ParsedFile:
     data: bytes = field(repr=False)
     reading: Reading
 
-    @property
-    def is_utf8(self) -> bool:
-        """Whether all bytes are UTF-8."""
-        try:
-            self.data.decode()
-        except UnicodeDecodeError:
-            return False
-        return True
-
 
 @dataclass(frozen=True, slots=True)
 class ManifestEvaluation:
@@ -114,7 +105,8 @@ class CheckFinding:
 
     `message` says what is wrong, `advice` what is done about it or what the author can do, and `changes` what is
     patched. `excerpt` is the place in the file, if that is known. `counts`: it affects the object's outcome and the
-    exit status; others are shown on request only.
+    exit status; others are shown on request only. `obstacle` is why `--fix` cannot write the patch into the file; empty
+    if it can.
     """
 
     evaluation: ManifestEvaluation
@@ -127,6 +119,7 @@ class CheckFinding:
     changes: tuple[str, ...] = ()
     excerpt: Excerpt | None = None
     counts: bool = True
+    obstacle: str = ""
 
     @property
     def rank(self) -> int:
@@ -147,7 +140,8 @@ class CheckFinding:
     @property
     def detail(self) -> str:
         """Where something is wrong, what, and what to do."""
-        return "; ".join(filter(None, (self.statement, self.advice)))
+        obstacle = self.obstacle and f"--fix cannot edit it: {self.obstacle}"
+        return "; ".join(filter(None, (self.statement, self.advice, obstacle)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +190,7 @@ class CheckReport:
     documents that kubectl may read differently than their author expects; they don't affect the exit status.
     `missing_secrets` are the Secrets that no file has, each with the objects whose pods use it. `fail_on` is the
     weakest action of a finding that does. `help` is where the policy's `messages` send authors. `fixed` is the number
-    of findings that were repaired before this run, `unfixable` of those whose patch cannot be applied to the text, and
-    `fix_hint` how to repair others.
+    of findings that were repaired before this run, and `fix_hint` says how to repair others.
     """
 
     policy: PolicyInUse = field(default_factory=PolicyInUse)
@@ -213,7 +206,6 @@ class CheckReport:
     fail_on: Action = Action.WARN
     strict: bool = False
     fixed: int = 0
-    unfixable: int = 0
     help: str = ""
     fix_hint: str = "--diff shows how, --fix --write does it"
 
@@ -224,15 +216,8 @@ class CheckReport:
 
     @property
     def fixable(self) -> int:
-        """The number of findings that a patch repairs."""
-        return sum(finding.action is Action.PATCH for finding in self.findings) - self.unfixable
-
-    @property
-    def other_encodings(self) -> list[str]:
-        """The files with such findings that are not UTF-8, so their text cannot be changed."""
-        patched = {each.evaluation.file_path for each in self.findings if each.action is Action.PATCH}
-        files = (file for file in self.files if file.source.path in patched and not file.is_utf8)
-        return [displayed(file.source.path) for file in files]
+        """The number of findings that `--fix` repairs."""
+        return sum(finding.action is Action.PATCH and not finding.obstacle for finding in self.findings)
 
     @property
     def patched_without_finding(self) -> dict[str, int]:

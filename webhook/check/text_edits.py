@@ -12,10 +12,14 @@ import yaml
 
 from webhook.check.json_style import JsonStyle
 from webhook.check.source_map import find
-from webhook.check.yaml_aliases import Layout, Span, compose_layout
+from webhook.check.yaml_aliases import Layout, LayoutError, Span, compose_layout
 from webhook.core.documents.yaml_writer import with_file_modes, write_block, write_flow
+from webhook.core.formatting import quote
 from webhook.core.json_patch import Operation, unescape
 
+_ANCHOR = re.compile(r"(?:!\S*\s+)?(&[^\s,\[\]{}]+)\s")
+"""An anchor at the start of a value, also behind a tag."""
+_ELSEWHERE = "is in an alias or a merge key"
 _OCTAL_MODE = re.compile(r"\b(?:mode|defaultMode)[\"']?\s*:\s*0[0-7]")
 
 
@@ -28,22 +32,15 @@ class _TextEdit(NamedTuple):
     depth: int = 0
 
 
-class _UnsupportedError(Exception):
-    """A layout that cannot be edited."""
-
-
-def edit_text(text: str, operations: Iterable[Operation], *, is_json: bool = False) -> str | None:
-    """Return the text after the operations, or None if they cannot be applied to its layout."""
+def edit_text(text: str, operations: Iterable[Operation], *, is_json: bool = False) -> str:
+    """Return the text after the operations. Raises `LayoutError` if they cannot be applied to its layout."""
     layout = compose_layout(text)
     if layout is None:
-        return None
+        raise LayoutError("the places of its fields are unknown")
     editor = _Editor(text, layout, is_json=is_json)
-    try:
-        for operation in operations:
-            editor.apply(operation)
-        return editor.result()
-    except _UnsupportedError:
-        return None
+    for operation in operations:
+        editor.apply(operation)
+    return editor.result()
 
 
 class _Editor:
@@ -64,8 +61,9 @@ class _Editor:
         path, value = operation["path"], operation.get("value")
         parent_path, _, last = path.rpartition("/")
         parent = find(self._root, parent_path)
+        line = parent.value.start_mark.line
         if not parent.exists:
-            raise _UnsupportedError
+            raise LayoutError(f"{quote(unescape(parent_path.rpartition('/')[2]))} {_ELSEWHERE}", line)
         if operation["op"] == "remove":
             self._remove(parent.value, unescape(last))
         elif last == "-" and isinstance(parent.value, yaml.SequenceNode):
@@ -79,7 +77,7 @@ class _Editor:
         elif operation["op"] == "replace" and isinstance(parent.value, yaml.SequenceNode):
             self._replace_item(parent.value, int(last), value)
         else:
-            raise _UnsupportedError
+            raise LayoutError("a list item cannot be inserted", line)
 
     def result(self) -> str:
         """Return the text with all edits."""
@@ -92,7 +90,7 @@ class _Editor:
         at = 0
         for edit in edits:
             if edit.start < at:
-                raise _UnsupportedError
+                raise LayoutError("two changes are in the same place", self._text.count("\n", 0, edit.start))
             parts += self._text[at : edit.start], edit.text
             at = edit.end
         return "".join([*parts, self._text[at:]])
@@ -105,10 +103,15 @@ class _Editor:
         if parent.flow_style or (is_scalar and (is_word or self._layout.alias(parent, index))):
             indent = self._text[self._line_start(key.start_mark.index) : key.start_mark.index]
             space = "" if end > start else " "
-            self._edits.append(_TextEdit(start, end, space + self._flow(value, None if indent.strip() else indent)))
+            text = self._anchor(start) + self._flow(value, None if indent.strip() else indent)
+            self._edits.append(_TextEdit(start, end, space + text))
         else:
             column = key.start_mark.column
-            member = self._block({getattr(key, "value", ""): value}, column).lstrip(" ").rstrip("\r\n")
+            name = getattr(key, "value", "")
+            member = self._block({name: value}, column).lstrip(" ").rstrip("\r\n")
+            head = f"{self._flow(name)}:"
+            if anchor := member.startswith(head) and self._anchor(start).rstrip():
+                member = f"{head} {anchor}{member.removeprefix(head)}"
             end = self._end_of(parent, index)
             first, newline, others = member.partition(self._newline)
             if others and self._is_line_with_comment(key, end):
@@ -119,7 +122,7 @@ class _Editor:
     def _replace_item(self, parent: yaml.SequenceNode, index: int, value: Any) -> None:
         start, end = self._span(parent, index)
         if parent.flow_style:
-            self._edits.append(_TextEdit(start, end, self._flow(value)))
+            self._edits.append(_TextEdit(start, end, self._anchor(start) + self._flow(value)))
             return
         dash = self._text.rfind("-", 0, start)
         item = self._block([value], dash - self._line_start(dash))
@@ -193,10 +196,11 @@ class _Editor:
         elif isinstance(parent, yaml.MappingNode):
             names = [getattr(key, "value", None) for key, _ in parent.value]
             if names.count(token) != 1:
-                raise _UnsupportedError
+                why = "is a duplicate key" if token in names else _ELSEWHERE
+                raise LayoutError(f"{quote(token)} {why}", parent.start_mark.line)
             self._remove_member(parent, names.index(token))
         else:
-            raise _UnsupportedError
+            raise LayoutError(f"{quote(token)} cannot be removed", parent.start_mark.line)
 
     def _remove_member(self, parent: yaml.MappingNode, index: int) -> None:
         start = self._start_of(parent, index)
@@ -207,7 +211,7 @@ class _Editor:
         elif index + 1 < len(parent.value):  # behind the dash of an item
             self._edits.append(_TextEdit(start, parent.value[index + 1][0].start_mark.index, ""))
         else:
-            raise _UnsupportedError
+            raise LayoutError("a list item would be left empty", parent.start_mark.line)
 
     def _remove_items(self, parent: yaml.SequenceNode, indexes: list[int]) -> None:
         if self._loses_all(parent) and id(parent) in self._inserted:
@@ -224,8 +228,13 @@ class _Editor:
                 continue
             dash = self._text.rfind("-", 0, self._start_of(parent, index))
             if not self._is_first_on_line(dash):
-                raise _UnsupportedError
+                raise LayoutError("a list begins behind the dash of another one", parent.start_mark.line)
             self._edits.append(_TextEdit(self._line_start(dash), self._line_end(self._end_of(parent, index)), ""))
+
+    def _anchor(self, start: int) -> str:
+        """Return the anchor of the value at a place, which its new value keeps, and a space; empty if it has none."""
+        anchor = None if self._json else _ANCHOR.match(self._text, start)
+        return f"{anchor[1]} " if anchor else ""
 
     def _loses_all(self, parent: yaml.CollectionNode) -> bool:
         """Return whether all items of a list are removed."""

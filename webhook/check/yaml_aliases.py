@@ -1,5 +1,6 @@
 """Where the aliases of a YAML document are in its text, and patches that give them values of their own."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +15,23 @@ if TYPE_CHECKING or not hasattr(yaml, "CSafeLoader"):
     _Loader = yaml.SafeLoader
 else:  # with libyaml's parser: many times faster; its composer does not say where aliases are
     _Loader = type("_Loader", (Composer, yaml.CSafeLoader), {"__init__": yaml.CSafeLoader.__init__})
+
+
+class LayoutError(Exception):
+    """Why the text of a document cannot be edited, and the line (from 0) of the field that is to blame.
+
+    `used` is the line that the reason ends with, if it does.
+    """
+
+    def __init__(self, reason: str, line: int = 0, used: int | None = None) -> None:
+        super().__init__(reason)
+        self.line = line
+        self._reason = reason
+        self._used = used
+
+    def reason(self, first_line: int) -> str:
+        """Return the reason in a file in which the document begins at a line."""
+        return self._reason if self._used is None else f"{self._reason} on line {first_line + self._used}"
 
 
 class Span(NamedTuple):
@@ -65,6 +83,30 @@ class _AliasLoader(_Loader):
             key = index if isinstance(index, int) else id(index)
             self.places[id(parent), key] = Span(event.start_mark.index, event.end_mark.index)
         return super().compose_node(parent, index)
+
+
+def lost_anchor(before: str, after: str) -> LayoutError | None:
+    """Return which anchor an edited text has lost although it is used, None if there is none."""
+    anchors, used = _anchors(before)
+    remaining, _ = _anchors(after)
+    lost = next((name for name in used if name not in remaining), None)
+    return (
+        None
+        if lost is None
+        else LayoutError(f"anchor &{lost} would be removed, but is used", anchors[lost], used[lost])
+    )
+
+
+def _anchors(text: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the lines of the anchors in a text, and of the first aliases of each; both up to where it is invalid."""
+    anchors: dict[str, int] = {}
+    used: dict[str, int] = {}
+    with contextlib.suppress(yaml.YAMLError, RecursionError):
+        for event in yaml.parse(text, _Loader):
+            name = getattr(event, "anchor", None)
+            if name is not None and event.start_mark is not None:
+                (used if isinstance(event, yaml.AliasEvent) else anchors).setdefault(name, event.start_mark.line)
+    return anchors, used
 
 
 def compose_layout(text: str) -> Layout | None:

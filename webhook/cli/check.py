@@ -2,19 +2,19 @@
 
 import datetime as dt
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from webhook.check.checker import check
-from webhook.check.fix import FixedDocuments, FixedFile, changed_documents, fixed_documents, fixed_files
+from webhook.check.fix import FixedDocuments, FixedFile, add_obstacles, changed_documents, fixed_documents, fixed_files
 from webhook.check.fixed_files import diff_lines, write_file
 from webhook.check.input_files import STDIN, InputProblem, displayed, find
 from webhook.check.report import OUTCOMES, CheckReport
 from webhook.cli.common import FILE, Choice, output_option, own_namespace_option, require_input, schema_option
 from webhook.cli.policy_source import PolicyOptions, mode_option, policy_options, read_policy_options
-from webhook.core.formatting import counted, listing, plain
+from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
 from webhook.formatters import check_concise, check_github, check_json, check_junit, check_sarif, check_text
 from webhook.formatters.check_lines import problem_line
@@ -115,7 +115,7 @@ def command(
     hint = _fix_hint(paths, fix=fix, diff=diff)
     options = PolicyOptions(policy, policy_configmap, own_namespace, kubeconfig, context)
 
-    def evaluate() -> CheckReport:
+    def evaluate() -> tuple[CheckReport, list[FixedFile | InputProblem]]:
         with Progress(sys.stderr) as progress:
             unused: list[InputProblem] = []
             report = check(
@@ -132,24 +132,22 @@ def command(
         others = [each for each in report.warnings if (each.path, each.line, each.message) not in known]
         report.warnings = [*policy_warnings, *others, *unused]
         report.fail_on, report.strict, report.fix_hint = Action(fail_on), strict, hint
-        if encoded := report.other_encodings:
-            report.fix_hint = f"{hint}; first save as UTF-8: {listing(encoded)}"
-        return report
+        files = list(fixed_files(report))
+        add_obstacles(report, files)
+        return report, files
 
     policy_warnings: list[InputProblem] = []
     with Progress(sys.stderr) as progress:
         progress.step("reading the policy")
         loaded_policy, in_use = read_policy_options(options, mode, policy_warnings.append)
-    report = evaluate()
+    report, files = evaluate()
     shown = FormatOptions(verbose=verbose, quiet=quiet, rows=max_findings)
     if diff:
-        return _print_diff(report, output, shown)
+        return _print_diff(report, files, output, shown)
     if write:
-        files = list(fixed_files(report))
-        _add_unfixed(report, files)
         is_written = _write(files, quiet=quiet)
-        before, report = report, evaluate()
-        _add_unfixed(report, files)
+        before, (report, left) = report, evaluate()
+        _add_unfixed(report, left)
         report.fixed = before.fixable - report.fixable
         report.fix_hint = hint if is_written else _CORRECT_FIRST
         print_report(FORMATTERS, output, report, shown)
@@ -159,7 +157,7 @@ def command(
     if isinstance(documents, InputProblem):
         report.fix_hint = _CORRECT_FIRST
     elif documents:
-        _add_unfixed(report, [documents])
+        _add_unfixed(report, files)
         for document in documents.pieces:
             click.echo(document.encode(), nl=False)
     print_report(FORMATTERS, output, report, shown, err=fix)
@@ -220,16 +218,17 @@ def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProbl
             click.echo(problem_line(problem, "note", "; not evaluated, printed unchanged"), err=True)
     if output not in WITH_PROBLEMS:
         _print_lines(report.warnings, "warning")
-    if changed := changed_documents(report) - len(documents.unfixed):
+    if changed := changed_documents(report) - documents.unfixed:
         click.echo(f"{counted(changed, 'document')} changed", err=True)
 
 
-def _print_diff(report: CheckReport, output: str, options: FormatOptions) -> int:
+def _print_diff(
+    report: CheckReport, files: Sequence[FixedFile | InputProblem], output: str, options: FormatOptions
+) -> int:
     """Print the changes of the files, and return the exit status, which follows --fail-on.
 
     Formats for people get one line about the findings instead of all of them.
     """
-    files = list(fixed_files(report))
     _add_unfixed(report, files)
     if output not in LINE_FORMATS:
         print_report(FORMATTERS, output, report, options, err=True)
@@ -264,8 +263,8 @@ def _write(files: Iterable[FixedFile | InputProblem], *, quiet: bool) -> bool:
     return written
 
 
-def _add_unfixed(report: CheckReport, fixed: Iterable[FixedDocuments | FixedFile | InputProblem]) -> None:
-    """Add a warning about each document that cannot be changed, and count its findings as such."""
-    unfixed = [each for part in fixed if not isinstance(part, InputProblem) for each in part.unfixed]
-    report.warnings += (each.problem for each in unfixed)
-    report.unfixable = sum(each.findings for each in unfixed)
+def _add_unfixed(report: CheckReport, files: Iterable[FixedFile | InputProblem]) -> None:
+    """Add a warning about each document that cannot be changed."""
+    report.warnings += (
+        each.problem(file.path) for file in files if isinstance(file, FixedFile) for each in file.unfixed
+    )

@@ -75,6 +75,7 @@ class FindingPart(_Part, frozen=True):
     message: Annotated[str, Meta(description="What is wrong there.")]
     help: Annotated[str, Meta(description="What is done about it or, if nothing is, what the author can do.")]
     changes: Annotated[tuple[str, ...], Meta(description="What the patch changes, each in one line of YAML.")]
+    fix_obstacle: Annotated[str, Meta(description="Why --fix cannot write the changes; empty if it can.")]
     counts: Annotated[bool, Meta(description="Whether it affects the outcome; others appear with --verbose only.")]
 
 
@@ -212,6 +213,7 @@ def _finding(finding: CheckFinding) -> FindingPart:
         message=finding.message,
         help=finding.advice,
         changes=finding.changes,
+        fix_obstacle=finding.obstacle,
         counts=finding.counts,
     )
 

@@ -90,6 +90,8 @@ def _finding(finding: CheckFinding, options: FormatOptions) -> Iterator[str]:
         changes.append(f"and {len(finding.changes) - _MAX_CHANGES} more")
     for change in changes:
         yield from _advice("patch", change, gutter, options)
+    if finding.obstacle:
+        yield from _advice(NOTE, f"--fix cannot edit it: {finding.obstacle}", gutter, options)
     if finding.advice and finding.action is not Action.PATCH:
         example = f"; example: tokenguard rules {finding.rule}" if finding.rule in _WITH_EXAMPLE else ""
         yield from _advice("help", f"{finding.advice}{example}", gutter, options)
