@@ -90,6 +90,31 @@ def test_compile_rule_that_is_off_is_neither_exported_nor_listed() -> None:
     assert not any("legacy-token-reference" in gap for gap in exported.not_expressed)
 
 
+REPORTED_TWICE = "an API server token that would be removed is recorded as too long"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("mode: warn\nrules: {api-token-automount: patch}", True, id="mode warn"),
+        pytest.param("rules: {api-token-automount: patch}\noverrides: [{mode: audit}]", True, id="override"),
+        pytest.param("rules: {api-token-automount: patch}", False, id="mode enforce"),
+        pytest.param("mode: warn\nrules: {api-token-automount: reject}", False, id="not removed"),
+        pytest.param("mode: warn\nrules: {api-token-automount: patch, token-expiration: off}", False, id="off"),
+    ],
+)
+@pytest.mark.parametrize("patched", [False, True])
+def test_compile_names_the_removed_token_that_is_reported(text: str, expected: bool, patched: bool) -> None:  # noqa: FBT001 - a table
+    gaps = export(text, patched=patched).not_expressed
+    assert any(gap.endswith(REPORTED_TWICE) and gap.startswith("token-expiration: ") for gap in gaps) is expected
+
+
+def test_compile_names_paths_that_no_expression_resolves() -> None:
+    exported = export("")
+    assert any("paths with '..'" in gap for gap in exported.not_expressed)
+    assert all("paths with '..'" in obj["metadata"]["annotations"][NOT_EXPRESSED] for obj in exported.objects)
+
+
 def test_compile_patched_policy_mutates_pods_without_gaps() -> None:
     exported = export("rules: {api-token-automount: patch}", patched=True)
     kinds = [obj["kind"] for obj in exported.objects]

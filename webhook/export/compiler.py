@@ -36,7 +36,10 @@ _RULES = (pod_rules.rules, secrets.rules, token_requests.rules, inject.rules)
 _ACTIONS = (Action.REJECT, Action.WARN, Action.AUDIT)
 MUTATING_NAME = f"{PREFIX}pods"
 TOO_LARGE = "the policy is too large for the API server"
-_NO_WORKLOADS = "workloads, ServiceAccounts and ephemeral containers: not expressed, their authors get no warnings"
+_EVERYWHERE = (
+    "workloads, ServiceAccounts and ephemeral containers: not expressed, their authors get no warnings",
+    "paths with '..' and unusual spellings of Windows paths: not expressed, they count as other paths",
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def compile_policy(
     given = CompilerInput(policy, audiences, excluded, webhooks, patched, Scopes(policy))
     rules = [rule for rules in _RULES for rule in rules(given) if _is_on(given, rule.rule)]
     gaps = {rule.rule: [f"{rule.rule}: {gap}" for gap in rule.gaps] for rule in rules}
-    everywhere = [_NO_WORKLOADS, *(gap for rule in rules if not rule.checks for gap in gaps[rule.rule])]
+    everywhere = [*_EVERYWHERE, *(gap for rule in rules if not rule.checks for gap in gaps[rule.rule])]
     objects = [
         obj
         for rule in rules
@@ -84,7 +87,7 @@ def compile_policy(
         _check_size(obj)
         hashes = {SPEC_HASH: spec_hash(obj), COUNT: str(len(objects))}
         obj["metadata"] = {**obj["metadata"], "annotations": {**obj["metadata"]["annotations"], **hashes}}
-    every_gap = [_NO_WORKLOADS, *(gap for rule in rules for gap in gaps[rule.rule])]
+    every_gap = [*_EVERYWHERE, *(gap for rule in rules for gap in gaps[rule.rule])]
     return Export(objects, every_gap)
 
 

@@ -9,7 +9,7 @@ from webhook.core.formatting import quote
 from webhook.core.kinds import Subject
 from webhook.core.lifetimes import MAGIC_EXPIRATION, YEAR
 from webhook.core.pod_context import API_TOKEN_ANNOTATION, API_TOKEN_VOLUME
-from webhook.core.policy.model import Action, Override
+from webhook.core.policy.model import Action, Mode, Override
 from webhook.core.rules import (
     api_token_automount,
     kubelet_hostpath,
@@ -97,7 +97,19 @@ def _expiration(given: CompilerInput) -> ExportedRule:
         "not fully enforced: nothing caps a token that its author projects: a pod with one that is too long is denied":
             (Action.PATCH,),
     }  # fmt: skip
-    return ExportedRule(rule, Subject.POD, (*checks, _outlasts()), variables, given.unpatched(rule, gaps))
+    return ExportedRule(
+        rule, Subject.POD, (*checks, _outlasts()), variables, (*given.unpatched(rule, gaps), *_reported_twice(given))
+    )
+
+
+def _reported_twice(given: CompilerInput) -> Iterator[str]:
+    """Yield that a token is reported although it would be removed, if the policy has a mode that only reports both."""
+    rules = (token_expiration.RULE.name, api_token_automount.RULE.name)
+    for settings in given.scopes.settings.values():
+        expiration, automount = (settings.rules[rule] for rule in rules)
+        if settings.mode is not Mode.ENFORCE and automount is Action.PATCH and expiration is not Action.OFF:
+            yield "not the same: mode warn or audit: an API server token that would be removed is recorded as too long"
+            return
 
 
 def _termination(given: CompilerInput) -> Variables:
