@@ -96,6 +96,7 @@ _tokens = st.fixed_dictionaries(
     {}, optional={"maxExpirationSeconds": _seconds, "maxRequestExpirationSeconds": _seconds, "audiences": _audiences}
 )
 _modes = st.sampled_from(["enforce", "enforce", "enforce", "warn", "audit"])
+_messages = st.sampled_from([{}, {"url": "https://x/it's", "contact": '#"team" {a}'}])
 _overrides = st.fixed_dictionaries(
     {"namespaces": _globs, "namespaceLabels": _labels},
     optional={"mode": _modes, "rules": _actions, "tokens": _tokens},
@@ -134,6 +135,7 @@ def rich_policies(draw: st.DrawFn) -> Policy:
         "rules": draw(_actions),
         "tokens": draw(_tokens),
         "apiServerToken": {"expiration": draw(st.sampled_from(["cap", "keep"]))},
+        "messages": draw(_messages),
         "kubeletRootDirs": draw(st.sampled_from([["/var/lib/kubelet"], ["/data/k.8s", "C:\\\\k"]])),
         "inject": draw(_injections),
         "overrides": draw(st.lists(_overrides, max_size=3)),

@@ -438,7 +438,9 @@ def _compare_verdicts(
         if request.subject in rule.subjects and rule.name != UNKNOWN:
             tally.verdicts += 1
             tally.violations += rule.name in expected
-            if _agree(expected.get(rule.name, {}), actual.get(rule.name, {})):
+            help_text = case.policy.help and f"; {case.policy.help}"
+            ending = f"{help_text} [see 'tokenguard rules {rule.name}']"
+            if _agree(expected.get(rule.name, {}), actual.get(rule.name, {}), ending):
                 continue
             if rule.name == "legacy-token-secret" and _is_unreadable(case, request):
                 tally.explained["legacy-token-secret: whose token a text is"] += 1
@@ -478,10 +480,11 @@ def _actual(case: Case, warnings: list[str], tally: Tally) -> Verdicts:
     return verdicts
 
 
-def _agree(expected: dict[Action, list[str]], actual: dict[Action, list[str]]) -> bool:
-    """Return whether two verdicts have the same actions, and say the same; hints may differ."""
+def _agree(expected: dict[Action, list[str]], actual: dict[Action, list[str]], ending: str) -> bool:
+    """Return whether two verdicts have the same actions, and say the same, with the ending; hints may differ."""
     return expected.keys() == actual.keys() and all(
-        any(message.startswith(_stem(line)) for line in expected[action]) or "\\" in message
+        (any(message.startswith(_stem(line)) for line in expected[action]) and message.endswith(ending))
+        or "\\" in message
         for action, messages in actual.items()
         for message in messages
     )

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.commands import run_command
+from tests.control_plane import scan_job
 from tests.control_plane.installed import Installation, as_in_a_pod, installed
 from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import ControlPlane, own_plane
 from tests.control_plane.report_kinds import definitions
+from tests.control_plane.scan_job import COMPONENT, job_arguments, run_job
 from tests.end_to_end.cluster import namespace_with, pod, reads_legacy, secret
 from tests.manifests.rendering import render, the
 from tests.serving import eventually
@@ -21,7 +22,6 @@ from webhook.scan.pod_admission import SETTLING
 from webhook.scan.report_api import OPEN_REPORTS, REPORT_APIS, WG_POLICY, ReportApi
 from webhook.scan.status import CONFIGMAP, KEY, MAX_AGE_KEY
 
-COMPONENT = "manifests/components/background-scan"
 SCANNER = "system:serviceaccount:tokenguard:tokenguard-scanner"
 DRIVER = {
     "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "vault.example.com"},
@@ -42,21 +42,14 @@ class Scanned(NamedTuple):
 
     def scan(self, *flags: str) -> str:
         """Run what the CronJob runs, as its account; deliver its status as the kubelet does."""
-        job = the("CronJob", render(COMPONENT), "tokenguard-scan")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-        [container] = job["containers"]
-        done = run_command(*container["args"], *flags, "--kubeconfig", str(self.kubeconfig))
-        assert done.returncode == 0, done.stderr
+        printed = run_job(self.kubeconfig, *flags)
         status = json.loads(self.plane.do("get", "configmap", CONFIGMAP, "-n", "tokenguard", "-o", "json"))
         for name, content in status["data"].items():
             (self.mounted / name).write_text(content)
-        return done.stdout
+        return printed
 
     def reports(self, api: ReportApi) -> dict[str, Any]:
-        reports = {}
-        for path in api.list_paths:
-            _, answer = self.plane.ask("GET", path)
-            reports |= {item["metadata"].get("namespace", ""): item for item in answer["items"]}
-        return reports
+        return scan_job.reports(self.plane, api)
 
     def results(self, name: str, api: ReportApi = WG_POLICY) -> list[dict[str, Any]]:
         """Return the results about an object in the namespace shop."""
@@ -110,12 +103,8 @@ def slip(plane: ControlPlane, *pods: dict[str, Any]) -> None:
                .returncode)  # fmt: skip
 
 
-def admissions(scanned: Scanned, api: ReportApi = WG_POLICY) -> dict[str, str]:
-    return {
-        result["resources"][0]["name"]: result["properties"]["admission"]
-        for result in scanned.reports(api)["shop"]["results"]
-        if "admission" in result.get("properties", {})
-    }
+def admissions(scanned: Scanned) -> dict[str, str]:
+    return scan_job.admissions(scanned.reports(WG_POLICY)["shop"])
 
 
 def test_scan_finds_the_pods_that_nobody_evaluated(scanned) -> None:
@@ -223,11 +212,9 @@ def test_replicas_export_the_status(scanned) -> None:
 
 
 def test_job_in_a_pod_finds_the_api_server(scanned, tmp_path) -> None:
-    job = the("CronJob", render(COMPONENT), "tokenguard-scan")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    [container] = job["containers"]
     wrap, environment = as_in_a_pod(scanned.plane, tmp_path, "tokenguard-scanner")
     own = {"TOKENGUARD_OWN_NAMESPACE": "tokenguard", "TMPDIR": str(tmp_path), "HOME": "/nonexistent"}
-    command = [*wrap, sys.executable, "-m", "webhook", *container["args"]]
+    command = [*wrap, sys.executable, "-m", "webhook", *job_arguments()]
     environment = {key: value for key, value in environment.items() if key != "KUBECONFIG"} | own
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,9 @@
-"""An outage of all replicas with the overlay `availability-first`: pods are created at once, CEL enforces the rules."""
+"""An outage of all replicas with the overlay `availability-first`.
+
+Pods are created at once, CEL enforces the rules, and the next background scan reports the pods that slipped through.
+"""
 
 import datetime as dt
-import json
 import re
 import statistics
 import time
@@ -9,18 +11,23 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.commands import run_command
 from tests.control_plane.exported import Client, serves_mutating_policies
 from tests.control_plane.installed import WEBHOOKS, installed
+from tests.control_plane.live import account_kubeconfig
 from tests.control_plane.plane import own_plane
+from tests.control_plane.report_kinds import definitions
+from tests.control_plane.scan_job import admissions, reports, run_job
 from tests.end_to_end.cluster import namespace_with, secret
 from tests.manifests.rendering import render_text, the
 from tests.serving import eventually
 from webhook.scan.pod_admission import SETTLING
+from webhook.scan.report_api import WG_POLICY
 
 OVERLAY = """\
 resources: [../tokenguard/manifests/overlays/availability-first]
-components: [../tokenguard/manifests/components/exclude-namespaces]
+components:
+- ../tokenguard/manifests/components/exclude-namespaces
+- ../tokenguard/manifests/components/background-scan
 configMapGenerator:
 - name: excluded-namespaces
   literals: ["namespaces=spared"]
@@ -59,7 +66,7 @@ def plane(tmp_path_factory):
             "kind": "ServiceAccount",
             "metadata": {"name": "default", "namespace": "default"},
         }
-        running.create(account, secret("legacy", "demo", "default"))
+        running.create(account, secret("legacy", "demo", "default"), *definitions(WG_POLICY))
         yield running
 
 
@@ -71,7 +78,7 @@ def admin(plane):
 
 @pytest.fixture(params=["vap", "vap+map"])
 def outage(request, plane, tmp_path):
-    """Return the mode of the backstop of an installation whose replicas are all killed."""
+    """Return the mode of an installation whose replicas are all killed, and the kubeconfig of its scanner."""
     mode = request.param
     if mode == "vap+map" and not serves_mutating_policies(plane):
         pytest.skip("needs MutatingAdmissionPolicies of admissionregistration.k8s.io/v1: Kubernetes 1.36")
@@ -82,9 +89,10 @@ def outage(request, plane, tmp_path):
     with installed(plane, tmp_path, 2, objects) as installation:
         for server in installation.replicas:
             eventually(lambda server=server: server.metric("tokenguard_backstop_in_sync") == 1)
+        scanner = account_kubeconfig(plane, tmp_path / "scanner", account="tokenguard-scanner")
         for server in installation.replicas:
             server.kill()
-        yield mode
+        yield mode, scanner
     plane.kubectl("delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "tokenguard")
     for kind in POLICY_KINDS:
         for name in (kind, f"{kind.removesuffix('ies')}ybindings"):
@@ -133,6 +141,7 @@ def calls_during(plane, action: Callable[[], object]) -> float:
 
 @pytest.mark.covers("failure-modes: no replica with the backstop")
 def test_outage_creates_pods_at_once_and_enforces_the_export(plane, admin, outage) -> None:
+    mode, scanner = outage
     wait_until_enforced(admin)
     _, configuration = plane.ask("GET", f"{WEBHOOKS}/validatingwebhookconfigurations/tokenguard")
     installed_at = dt.datetime.fromisoformat(configuration["metadata"]["creationTimestamp"])
@@ -151,7 +160,7 @@ def test_outage_creates_pods_at_once_and_enforces_the_export(plane, admin, outag
     status, answer = create(admin, "demo", long("long"))
     plain, made = create(admin, "demo", PLAIN)
     assert plain == 201
-    if outage == "vap":
+    if mode == "vap":
         assert status == 403
         assert "token-expiration: spec.volumes[0].projected.sources[0] has lifetime 86400s" in answer["message"]
         assert lifetimes(made) == [3607]
@@ -161,15 +170,14 @@ def test_outage_creates_pods_at_once_and_enforces_the_export(plane, admin, outag
     assert create(admin, "spared", long("spared"))[0] == 201, "the webhook configuration excludes the namespace"
     assert "failed calling webhook" in plane.kubectl("create", "token", "default", "-n", "demo").stderr
 
-    done = run_command("scan", "--kubeconfig", str(plane.folder / "kubeconfig"), "-o", "json")
-    report = json.loads(done.stdout)
-    admissions = {(pod["namespace"], pod["name"]): pod["admission"] for pod in report["unevaluatedPods"]}
-    assert admissions == {("demo", name): "not-evaluated" for name in slipped} | {("spared", "spared"): "excluded"}
-    assert report["excludedNamespaces"] == ["spared"]
+    run_job(scanner)
+    by_namespace = reports(plane, WG_POLICY)
+    assert admissions(by_namespace["demo"]) == dict.fromkeys(slipped, "not-evaluated")
+    assert admissions(by_namespace["spared"]) == {"spared": "excluded"}
     plane.do("delete", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "tokenguard")
     eventually(lambda: not calls_during(plane, lambda: create(admin, "demo", TIMED, "?dryRun=All")))
     without = creation_time(admin)
     print(  # noqa: T201 - the result
-        f"\n{outage}: without any replica, a pod takes {in_outage:.1f} ms (median of {CREATIONS}), without a webhook"
+        f"\n{mode}: without any replica, a pod takes {in_outage:.1f} ms (median of {CREATIONS}), without a webhook"
         f" {without:.1f} ms: a ratio of {in_outage / without:.2f}; {failed:.0f} calls failed in {waited * 1000:.0f} ms"
     )
