@@ -78,7 +78,7 @@ def print_status(
 
 @command.command("rotate")
 @_secret_options
-@click.option("--ca", is_flag=True, help="Replace the CA, too. No review fails.")
+@click.option("--ca", is_flag=True, help="Replace the CA, too. Reviews go on.")
 @click.option("--timeout", type=click.IntRange(min=0), default=900, metavar="SECONDS",
               help="Seconds to wait until the rotation is complete; 0: don't wait.")  # fmt: skip
 def start_rotation(

@@ -141,8 +141,8 @@ def disable(*, reason: str | None, **options: Any) -> int:
 
     Refuses a Secret if a workload refers to it, if workloads that may refer to it could not be read, if its token was
     used within --unused-days, if its last use is unknown, or if it is too early to tell, because the Secret or the
-    record of its uses is younger than --unused-days. --force names Secrets to disable all the same. If you give
-    --unused-days, only tokens that were unused for that long are selected.
+    record of its uses is younger than --unused-days. Secrets that you name with --force are disabled all the same. If
+    you give --unused-days, it also selects: only tokens that were unused for that long.
 
     \b
     Examples:

@@ -173,7 +173,7 @@ def main() -> None:
       130  interrupted by Ctrl-C
       141  the program that reads the output has exited, as in '| head -1'
 
-    The help of a command names the environment variables of its options; they begin with TOKENGUARD_. An option on the
-    command line overrides its variable. An empty variable counts as not set. NO_COLOR and FORCE_COLOR switch colours
+    Options have environment variables, which the help of each command names. An option on the command line overrides
+    its variable. An empty variable counts as not set. NO_COLOR and FORCE_COLOR switch colours
     off and on.
     """

@@ -76,7 +76,8 @@ def _warn_without_checklists(checklists: str) -> None:
 @click.option("--action", "actions", multiple=True, type=Choice([action.value for action in Action][:-1]),
               help="Show only findings with this action; outcomes count all findings. May be repeated.")  # fmt: skip
 @click.option("--unused-days", type=DAYS, default=UNUSED_DAYS, metavar="DAYS",
-              help="Days without use after which a legacy Secret without references is safe to delete.")  # fmt: skip
+              help="Days without use after which a legacy Secret without references counts as safe to"
+                   " delete.")  # fmt: skip
 @scan_api_audience_option(", if the policy names none")
 @output_option(FORMATTERS)
 @click.option("--summary", is_flag=True, help="With --output text: print only the summary, and what could not be read.")

@@ -58,7 +58,7 @@ Some distributions give the kubelet another root folder (k0s `/var/lib/k0s/kubel
 What to do: mount only the folder that is needed (for logs, `/var/log`). For node agents that really need it, such as
 CSI drivers, write an exemption with a reason.
 
-A path is compared as it is written. The rule cannot see where a symlink on the node leads, and any pod that may write
+The rule cannot see where a symlink on the node leads, and any pod that may write
 to a hostPath can create one. It does not deny `/proc` as a whole, which monitoring agents mount. If pods must not reach
 the node at all, forbid hostPath volumes (Pod Security Standard `baseline`).""",
     subjects=PODS,

@@ -130,8 +130,9 @@ lower the grace period to what the pod needs, use the token only early in the te
 For a token for the API server, 3607 seconds have a special meaning: Kubernetes makes such a token valid for a year, so
 that old clients, which read their token only once, keep working. The token that Kubernetes mounts by default is such a
 token. It is capped to the smaller of the maximum and 3600 seconds; `apiServerToken.expiration: keep` leaves it
-unchanged. A token that the author projects at the same path, /var/run/secrets/kubernetes.io/serviceaccount, counts as
-this token, whatever the volume is called: even with the action `reject` it is capped, with a warning, and not denied.
+unchanged. A volume with one token, without an audience, that the author mounts at the same path,
+/var/run/secrets/kubernetes.io/serviceaccount, and nowhere else counts as this token, whatever its name is: even with
+the action `reject` it is capped, with a warning, and not denied.
 
 What to do: set `expirationSeconds` to at most the maximum, and re-read the token's file before it expires.
 

@@ -91,7 +91,7 @@ SCAN_PODS = _gauge(
 )
 SCAN_UNEVALUATED = _gauge(
     "scan_unevaluated_pods",
-    "Running pods that the policy would deny as they are, at the last background scan, by how they were admitted.",
+    "Running pods that the policy would not admit as they are, at the last background scan, by how they were admitted.",
     "admission",
 )
 
