@@ -81,7 +81,8 @@ def command(
 
     Without PATH it reads the cluster, with the permissions of scan, and only metadata of Secrets. With PATH it reads
     manifests, and writes plans for the namespaces of their workloads; it does not know what else runs in
-    these namespaces. The manifests must include the legacy Secrets ('tokenguard objects' prints the legacy Secrets of a cluster).
+    these namespaces. The manifests must include the legacy Secrets ('tokenguard objects' prints the legacy Secrets of a
+    cluster).
 
     Run it again at any time: it updates its files, and removes the files of finished workloads. It keeps ticked boxes,
     and files that somebody has edited.
