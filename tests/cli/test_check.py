@@ -603,3 +603,12 @@ def test_github_annotations_name_files_from_the_root(folder: Path) -> None:
     root = str(folder.parent)
     line = check("-o", "github", "long.yaml", at=folder, GITHUB_WORKSPACE=root).stdout.splitlines()[0]
     assert f"file={folder.name}/long.yaml," in line
+
+
+@pytest.mark.parametrize("text", [LONG_POD, "kind: [", "a: 1\n---\n" + LONG_POD], ids=["finding", "error", "both"])
+def test_quiet_output_does_not_end_with_an_empty_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    shown = check("-q", "a.yaml", at=tmp_path).stdout
+    assert shown.strip()
+    assert not shown.endswith("\n\n")
+    assert "\n\n\n" not in check("a.yaml", at=tmp_path).stdout

@@ -40,8 +40,14 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @mode_option
 @output_option(FORMATTERS)
 @click.option("--fail-on", type=Choice([action.value for action in OUTCOMES]), default=Action.WARN.value,
-              help="Exit with 1 only for findings with this action or a stricter one.")  # fmt: skip
-@click.option("--strict", is_flag=True, help="Exit with 1 also for warnings.")
+              help="Exit with 1 only for findings with this action or a stricter one. Does not apply to lines with"
+                   " 'warning:': see --strict.")  # fmt: skip
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Exit with 1 also for warnings. These are lines with 'warning:', about what cannot be evaluated or may"
+    " be a mistake; a finding whose outcome is 'warned' is not one of them.",
+)
 @click.option("--fix", is_flag=True,
               help="Print the manifests as the webhook would patch them; findings go to stderr. Comments and layout"
                    " are kept. A JSON file stays JSON; several files become one stream of YAML.")  # fmt: skip

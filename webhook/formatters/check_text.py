@@ -1,6 +1,6 @@
 """A check as text for people: grouped by file and object, each finding with its line in the file, and a summary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import click
@@ -23,7 +23,34 @@ _WITH_EXAMPLE = frozenset({"legacy-token-reference"})
 
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
-    """Yield what could not be read, the warnings, the findings by file and object, and the summary."""
+    """Return what could not be read, the warnings, the findings by file and object, and the summary."""
+    findings_shown = report.shown_findings(verbose=options.verbose)
+    order = {id(finding): number for number, finding in enumerate(findings_shown)}
+    worst = sorted(findings_shown, key=lambda finding: finding.rank)
+    shown = worst[: options.rows or None]
+    findings = sorted(shown, key=lambda finding: order[id(finding)])
+    in_files = groupby(findings, key=lambda finding: finding.evaluation.file)
+    return _separated([
+        _problems(report, options),
+        *(list(_file(file, list(in_file), options)) for file, in_file in in_files),
+        _more(worst[len(shown) :]),
+        summary_lines(report, options),
+    ])  # fmt: skip
+
+
+def _separated(sections: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield the lines of the sections that have any, with an empty line between two of them."""
+    is_first = True
+    for section in sections:
+        for number, line in enumerate(section):
+            if not number and not is_first:
+                yield ""
+            is_first = False
+            yield line
+
+
+def _problems(report: CheckReport, options: FormatOptions) -> Iterator[str]:
+    """Yield what could not be read, and the warnings."""
     for problem in report.problems:
         yield from problem_lines(problem, options)
     warnings = report.shown_warnings(quiet=options.quiet)
@@ -33,23 +60,20 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
             yield from _source(warning.excerpt, "warning", options)
     if options.rows and (more := len(warnings) - options.rows) > 0:
         yield f"and {counted(more, 'more warning')}: --max-findings 0 shows all"
-    if report.problems or warnings:
-        yield ""
-    findings_shown = report.shown_findings(verbose=options.verbose)
-    order = {id(finding): number for number, finding in enumerate(findings_shown)}
-    worst = sorted(findings_shown, key=lambda finding: finding.rank)
-    shown = worst[: options.rows or None]
-    findings = sorted(shown, key=lambda finding: order[id(finding)])
-    for file, in_file in groupby(findings, key=lambda finding: finding.evaluation.file):
-        yield _bold(plain(file), colour=options.colour)
-        for _, about in groupby(in_file, key=lambda finding: id(finding.evaluation)):
-            yield from _object(list(about), options)
-        yield ""
-    if more := len(findings_shown) - len(shown):
-        files = len({finding.evaluation.file for finding in worst[len(shown) :]})
-        yield f"and {counted(more, 'more finding')} in {counted(files, 'file')}: --max-findings 0 shows all"
-        yield ""
-    yield from summary_lines(report, options)
+
+
+def _file(file: str, findings: Iterable[CheckFinding], options: FormatOptions) -> Iterator[str]:
+    """Yield the findings in a file by object."""
+    yield _bold(plain(file), colour=options.colour)
+    for _, about in groupby(findings, key=lambda finding: id(finding.evaluation)):
+        yield from _object(list(about), options)
+
+
+def _more(hidden: Sequence[CheckFinding]) -> Iterator[str]:
+    """Yield how many findings are not shown."""
+    if hidden:
+        files = len({finding.evaluation.file for finding in hidden})
+        yield f"and {counted(len(hidden), 'more finding')} in {counted(files, 'file')}: --max-findings 0 shows all"
 
 
 def _object(findings: list[CheckFinding], options: FormatOptions) -> Iterator[str]:
