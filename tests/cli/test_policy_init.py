@@ -1,12 +1,17 @@
 """The `policy init` command: what it prints around the draft, and its exit status. The draft is in `tests/scan`."""
 
+import re
+import subprocess
+
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from tests.cli.list_server import configured, serve_lists
+from tests.documented import CHECKOUT
 from webhook.cli import main
 
+ROLLOUT = CHECKOUT / "docs/rollout.md"
 TOKEN = {"serviceAccountToken": {"path": "t", "audience": "minio", "expirationSeconds": 900}}
 SPEC = {"containers": [{"name": "app", "image": "app"}], "volumes": [{"name": "t", "projected": {"sources": [TOKEN]}}]}
 NIGHTLY = {
@@ -87,7 +92,9 @@ def test_nothing_is_drafted_if_secrets_could_not_be_read(api, init) -> None:
     assert "\nerror: cannot read secrets" in done.stderr
 
 
-def test_exempt_accounts_are_commented_with_their_permissions(api, init) -> None:
+@pytest.fixture
+def reads_a_secret(api):
+    """Add a pod that reads a legacy Secret, and one that is marked invalid."""
     pod = {"metadata": {"name": "job", "namespace": "shop"}, "spec": {
         "serviceAccountName": "robot", "containers": [{"name": "app", "envFrom": [{"secretRef": {"name": "old"}}]}],
     }}  # fmt: skip
@@ -97,17 +104,38 @@ def test_exempt_accounts_are_commented_with_their_permissions(api, init) -> None
     invalid = {"kubernetes.io/legacy-token-invalid-since": "2026-01-01"}
     disabled = {"metadata": {"name": "disabled", "namespace": "shop", "annotations": account, "labels": invalid}}
     api.answers["/api/v1/secrets"] = (200, [secret, disabled])
+
+
+@pytest.mark.usefixtures("reads_a_secret")
+def test_exempt_accounts_are_commented_with_their_permissions(init) -> None:
     done = init()
     assert done.exit_code == 0, done.stderr
-    assert "\nexemptions:\n# robot: no permissions\n- rules:\n  - legacy-token-reference\n  namespaces:" in done.stdout
-    assert " that stay, but could not be created again: 2: shop/old, shop/old. " in done.stdout.replace("\n# ", " ")
+    comment = "# for Pod/job in shop:\n#   robot: no permissions\n"
+    assert f"\nexemptions:\n{comment}- rules:\n  - legacy-token-reference\n  namespaces:" in done.stdout
+    stay = "2 legacy Secrets in use would stay, but could not be created again: shop/old, shop/old. "
+    assert stay in done.stdout.replace("\n# ", " ")
     assert "the draft denies nothing that the scan saw running; 1 account exempt\n" in done.stderr
     exempting = init("--exempt-secrets")
     assert exempting.exit_code == 0, exempting.stderr
-    assert "\n# robot: no permissions\n- rules:\n  - legacy-token-reference\n  namespaces:" in exempting.stdout
-    assert "\n# every account of shop\n- rules:\n  - legacy-token-secret\n" in exempting.stdout  # of the copies
+    assert f"\n{comment}- rules:\n  - legacy-token-reference\n  namespaces:" in exempting.stdout
+    copies = "# for Secret/old in shop:\n#   every account of the namespace\n"
+    assert f"\n{copies}- rules:\n  - legacy-token-secret\n" in exempting.stdout
     assert "could not be created again" not in exempting.stdout
-    assert "can get\n# new tokens of the account that never expire.\n" in exempting.stdout
+    assert " can get new tokens of the account that never expire." in exempting.stdout.replace("\n# ", " ")
+
+
+@pytest.mark.usefixtures("reads_a_secret")
+def test_rollout_copies_a_draft_without_comments_and_exemptions(init, tmp_path) -> None:
+    [command] = re.findall(r"^\$ (.* mine/goal.yaml\) > mine/policy.yaml)$", ROLLOUT.read_text(), re.MULTILINE)
+    drafted = init("--audiences-by-namespace").stdout + "inject: []\n"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/goal.yaml").write_text(drafted)
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    copied = (tmp_path / "mine/policy.yaml").read_text()
+    expected = yaml.safe_load(drafted) | {"mode": "audit"}
+    assert len(expected.pop("exemptions")) == 1
+    assert yaml.safe_load(copied) == expected
+    assert not [line for line in copied.splitlines() if line.startswith("#")]
 
 
 @pytest.mark.parametrize("audience", ["*", "https://*.example.com", "two words", "a\nb: c"])
@@ -181,5 +209,6 @@ def test_override_is_commented_with_the_workloads_that_it_is_for(api, init) -> N
     assert done.exit_code == 0, done.stderr
     assert (
         "\noverrides:\n# shop: without an end, so remove it when its workloads are migrated:\n"
-        "#   legacy-token-reference would deny 4 of 5 workloads:\n#     Pod/p0; account "
+        "#   legacy-token-reference would deny 4 of 5 workloads:\n#     Pod/p0, Pod/p1, Pod/p2, Pod/p3:\n"
+        "#       account default: no permissions; token of robot: no permissions\n- namespaces:\n"
     ) in done.stdout

@@ -236,7 +236,7 @@ def test_roles_of_named_namespaces_are_read_there() -> None:
     grants = {name: grants_text(snapshot.grants_of("shop", name)) for name in ("reads", "views", "custom", "none")}
     assert grants == {
         "reads": "may read Secrets in shop; otherwise unknown",
-        "views": "may read other objects in shop; otherwise unknown",
+        "views": "may read resources in shop; otherwise unknown",
         "custom": "unknown permissions",
         "none": "unknown permissions",
     }

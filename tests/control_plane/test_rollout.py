@@ -22,7 +22,8 @@ VALIDATE_AND_APPLY = "tokenguard policy validate mine/policy.yaml && kubectl app
 READS_POD_LOGS = "kubectl logs -n tokenguard -l app.kubernetes.io/name=tokenguard"
 NEWLY_EXEMPT = r"""workloads: newly allowed if recreated \(before: warned\)
   ReplicaSet/jenkins-1 in team-a .*
-    \+ exempt: legacy-token-reference: Jenkins cannot reload a token yet, INFRA-123"""
+    \+ exempt: legacy-token-reference: spec.containers\[0\].env\[0\] reads the long-lived token in Secret \
+"jenkins-token" \(until 2027-03-31: Jenkins cannot reload a token yet, INFRA-123\)"""
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": True}
 
 
@@ -132,7 +133,7 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     rollout.write("goal.yaml", goal)
     summary, _, rejected = rollout.run(2).values()
     assert (summary.returncode, rejected.returncode) == (1, 1)
-    assert re.search(r"workloads: denied if recreated(\n  .*)*\n  ReplicaSet/app-1 in \S+ \(3 pods\)", rejected.stdout)
+    assert re.search(r"\nworkloads(\n  .*)*\n  ReplicaSet/app-1 in \S+ \(3 pods\)", rejected.stdout)
     assert (rollout.folder / "scan.html").read_text().startswith("<!DOCTYPE html>")
 
     # 3: the API server's own log, as it is and packed
@@ -159,7 +160,10 @@ def test_from_audit_to_enforce_everywhere(rollout) -> None:
     assert rollout.create("exempted", "jenkins").returncode == 0
     [simulated] = rollout.run(5).values()
     assert re.search(NEWLY_EXEMPT, simulated.stdout)
-    assert "for jenkins in team-a: in use, matches 1 object; until 2027-03-31; reason: Jenkins" in simulated.stdout
+    assert (
+        "for jenkins in team-a: in use, covers 1 workload (1 pod); until 2027-03-31; reason: Jenkins"
+        in simulated.stdout
+    )
 
     # 6: enforced there: the exempt one passes, the others don't, and their owner gets an Event
     rollout.write("policy.yaml", f"{policy}{yaml_in(6)}{yaml_in(5)}")

@@ -303,13 +303,15 @@ def test_exemptions_have_the_status_of_their_use(report) -> None:
     used, unused, ended, unknown = report["exemptions"]
     exempt = [result for _, _, result in pod_results(report).values() if result["exemptions"]]
     accounts = [account for account in report["accounts"] if account["result"]["exemptions"]]
-    assert (used["status"], used["matches"]) == ("in use", len(exempt) + len(accounts))
+    covered = used["covers"]
+    assert (used["status"], covered["serviceAccounts"], covered["secrets"]) == ("in use", len(accounts), 0)
+    assert (covered["pods"], covered["workloads"]) == (len(exempt), report["summary"]["exempt"]["workloads"])
     assert len(exempt) > 50
     assert len(accounts) == 10
-    assert (unused["status"], unused["matches"], unused["rules"]) == ("unused", 0, ["*"])
+    assert (unused["status"], {*unused["covers"].values()}, unused["rules"]) == ("unused", {0}, ["*"])
     in_use = [secret for secret in report["legacySecrets"] if not (secret["removable"] or secret["invalidSince"])]
     covered = sum(secret["namespace"].startswith("team-3") for secret in in_use)
-    assert (ended["status"], ended["matches"]) == ("expired", covered)
+    assert (ended["status"], ended["covers"]["secrets"]) == ("expired", covered)
     assert covered > 10
     assert (unknown["status"], unknown["users"]) == ("unknown", ["admin"])
 
@@ -429,13 +431,13 @@ def test_html_page_agrees_with_the_json(crowded_cluster, report) -> None:
 def findings(workload):
     """Return the findings for the author of a workload's pods, as the text report prints them."""
     groups = [*workload["pods"], *filter(None, [workload["nextPod"]])]
-    authored = [
-        finding for group in groups for finding in group["evaluation"]["result"]["findings"] if finding["authored"]
-    ]
-    exempt = [exemption for group in groups for exemption in group["evaluation"]["result"]["exemptions"]]
+    results = [group["evaluation"]["result"] for group in groups]
+    authored = [finding for result in results for finding in result["findings"] if finding["authored"]]
+    exempt = [exempted for result in results for exempted in result["exemptions"] if exempted["authored"]]
     lines = {f"{finding['action']}: {finding['rule']}: {finding['path']} {finding['detail']}" for finding in authored}
     return lines | {
-        f"exempt: {result['rule']}: {result['reason']} (until {result['until'] or 'never'})" for result in exempt
+        f"exempt: {exempted['rule']}: {exempted['path']} {exempted['detail']} (never expires: {exempted['reason']})"
+        for exempted in exempt
     }
 
 

@@ -285,9 +285,10 @@ tokens in pods by audience and lifetime
   API server, never expires: 2 now, 0 if recreated
 
 exemptions
-  legacy-token-secret for everything in shop: in use, matches 2 objects; until 2026-12-01 (7 days left); reason: held
+  legacy-token-secret for everything in shop: in use, covers 2 legacy Secrets; until 2026-12-01 (7 days left); \
+reason: held
   * for everything in nowhere: unused; never expires; reason: unused
-  token-expiration for everything in shop: expired, would match 3 objects; until 2026-11-23; reason: over
+  token-expiration for everything in shop: expired, would cover 2 workloads (3 pods); until 2026-11-23; reason: over
   token-request-expiration for admin: unknown, depends on the user of a request; never expires; reason: unseen
 
 safe to delete: first disable these Secrets with 'tokenguard legacy disable', which can be undone: a client that runs \
@@ -358,15 +359,16 @@ def test_summary_counts_tokenless_and_exempt_objects() -> None:
     assert "; exempt: " not in text(small.scan())
     report = text(small.scan("", exempt))
     assert "\n  pods that would be denied (1 > 0) have no tokens if recreated\n" in report
-    assert "\nexemptions simulated 1: 1 in use; exempt: 1 workload and 1 legacy Secret\n" in report
+    covered = "1 workload (1 pod), 1 legacy Secret"
+    assert f"\nexemptions simulated 1: 1 in use; exempt: {covered}\n" in report
+    assert f"  * for everything in shop: in use, covers {covered}; never expires; reason: r" in report
     assert "pods that would be denied" not in text(small.scan(exempt))
     filtered = small.scan("", exempt, filters=ScanFilters(rules=("token-audience",)))
-    assert text(filtered).endswith("; exempt: 1 workload and 1 legacy Secret")
+    assert text(filtered).endswith(f"; exempt: {covered}")
     counts = json.loads("".join(scan_json.format_report(filtered)))["summary"]
-    assert (counts["exempt"], counts["simulatedExempt"]) == (
-        {"workloads": 0, "secrets": 0},
-        {"workloads": 1, "secrets": 1},
-    )
+    nothing = dict.fromkeys(("workloads", "pods", "secrets", "serviceAccounts", "csiDrivers"), 0)
+    some = nothing | {"workloads": 1, "pods": 1, "secrets": 1}
+    assert (counts["exempt"], counts["simulatedExempt"]) == (nothing, some)
     small.snapshot.secrets_read = False
     assert small.scan(exempt).summary.exempt.secrets is None
 
@@ -562,16 +564,20 @@ def test_text_names_what_an_exemption_newly_covers() -> None:
     exempt = "exemptions: [{rules: ['*'], namespaces: [shop], reason: INFRA-1, until: 2027-03-31}]\n"
     report = text(small.scan("mode: warn\n", exempt))
     section = report[report.index("workloads: newly allowed if recreated (before: warned)") :].partition("\n\n")[0]
-    assert [line.partition(": spec")[0] for line in section.splitlines()[1:]] == [
-        "  Pod/a in shop, account default: no permissions; token of app: no permissions",
-        "    + exempt: legacy-token-reference: INFRA-1 (until 2027-03-31)",
-        "    + exempt: token-expiration: INFRA-1 (until 2027-03-31)",
-        "    - warn: legacy-token-reference",
+    finding = 'legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"'
+    until = "(until 2027-03-31: INFRA-1)"
+    assert [line.partition("; ")[0] for line in section.splitlines()[1:]] == [
+        "  Pod/a in shop, account default: no permissions",
+        f"    + exempt: {finding} {until}",
+        f"    - warn: {finding}",
     ]
-    reasons = "- warn: legacy-token-secret, + exempt: legacy-token-secret"
+    assert re.search(
+        rf"\n  \+ exempt: token-expiration: the API server's token .* {re.escape(until)}: 1 pod in shop", report
+    )
+    reasons = "+ exempt: legacy-token-secret, - warn: legacy-token-secret"
     assert f"\nlegacy Secrets in use: newly allowed if recreated ({reasons})\n  Secret/old in shop: " in report
     removed = text(small.scan(exempt, ""))
-    assert "\n    - exempt: legacy-token-reference: INFRA-1 (until 2027-03-31)\n" in removed
+    assert f"\n    - exempt: {finding} {until}\n" in removed
 
 
 @pytest.mark.parametrize("pods", [5, 6])
@@ -688,7 +694,7 @@ def test_text_filtered_changes_are_only_counted() -> None:
     strict = "rules: {kubelet-hostpath: reject}\n"
     report = text(small_cluster.scan(INJECT, strict, filters=ScanFilters(rules=("kubelet-hostpath",))))
     assert "workloads  1 newly denied, 1 patched differently\n" in report
-    assert "\n\nworkloads: newly denied if recreated (before: patched)\n  Pod/b in shop, " in report
+    assert "\n\nworkloads with changes\n  Pod/b in shop, " in report
     assert "Pod/a" not in report
     assert "inject" not in report
 
@@ -706,11 +712,12 @@ exemptions:
 """
     report = text(small_cluster.scan(exemptions, filters=ScanFilters(("shop",))))
     assert (
-        "exemptions 5: 1 in use, 2 shadowed, 1 not scanned, 1 expired, 1 expiring soon; exempt: 1 workload\n" in report
+        "exemptions 5: 1 in use, 2 shadowed, 1 not scanned, 1 expired, 1 expiring soon; exempt: 1 workload (1 pod)\n"
+        in report
     )
     *listed, outside = report.split("\nexemptions\n")[1].split("\n\n")[0].split("\n")
     assert [line.partition(": ")[2].partition("; ")[0] for line in listed] == [
-        "in use, matches 1 object",
+        "in use, covers 1 workload (1 pod)",
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
     ]
@@ -759,12 +766,12 @@ def test_text_shows_permissions_without_a_running_pod() -> None:
     heads = [line for line in text(small.scan()).split("\n") if line.startswith("  Deployment/")]
     assert heads == [
         "  Deployment/z-idle in shop (0 pods), account quiet: no permissions; token of root: cluster-admin",
-        "  Deployment/bound in shop (0 pods), account app: may read other objects in shop",
+        "  Deployment/bound in shop (0 pods), account app: may read 1 resource (pods) in shop",
     ]
     rows = Page("".join(page.format_report(small.scan()))).rows("workloads")
     assert [(row["Workload"], row["Account"]) for row in rows] == [
         ("Deployment/z-idle", "quiet: no permissions; token of root: cluster-admin"),
-        ("Deployment/bound", "app: may read other objects in shop"),
+        ("Deployment/bound", "app: may read 1 resource (pods) in shop"),
     ]
 
 
@@ -804,7 +811,23 @@ def test_grants_name_three_permissions_and_count_the_others() -> None:
     assert grants_text(grants[:4]) == f"{first}; 1 more permission"
     assert grants_text(grants[2:3]) == "may read Secrets in a, b"
     everywhere = [Grant(Permission.EVERYTHING, ("a",)), Grant(Permission.READ, ())]
-    assert grants_text(everywhere) == "admin in a; may read other objects in all namespaces"
+    assert grants_text(everywhere) == "admin in a; may read resources in all namespaces"
+
+
+@pytest.mark.parametrize(("resources", "expected"), [
+    (["pods"], "1 resource (pods)"),
+    (["bindings", "events", "pods"], "3 resources (pods, bindings, events)"),
+    (["a", "b", "configmaps", "secrets"], "4 resources (secrets, configmaps, a, ...)"),
+    (["some secrets"], "1 resource (some secrets)"),
+    (["*"], "all resources"),
+    (["*.apps", "*.core"], "all resources of apps, core"),
+    (["*.apps", "pods"], "all resources of apps and 1 other resource"),
+])  # fmt: skip
+def test_grants_name_the_most_notable_resources(resources, expected) -> None:
+    assert grants_text([Grant(Permission.READ, (), tuple(resources))]) == f"may read {expected} in all namespaces"
+    secrets = Grant(Permission.SECRETS, ())
+    write = Grant(Permission.WRITE, (), tuple(resources))
+    assert grants_text([secrets, write]) == f"may read Secrets and write {expected} in all namespaces"
 
 
 def test_text_counts_pods_and_templates_without_pods() -> None:
@@ -874,8 +897,23 @@ def test_secret_of_unknown_use_says_so_once() -> None:
 def test_text_with_filters_shows_only_these_findings(small_cluster) -> None:
     found = text(small_cluster.scan(EXEMPTIONS, filters=ScanFilters(actions=(Action.REJECT,))))
     details = found.partition("\n\n")[2]
-    assert {line for line in details.split("\n") if not line.startswith(" ")} == {"workloads: denied if recreated"}
-    assert all("reject: " in line for line in details.split("\n")[2:])
+    heads = "workloads", "", "legacy Secrets in use (exempt: legacy-token-secret)"
+    assert {line for line in details.split("\n") if not line.startswith(" ")} == {*heads}
+    entries = details.partition("\n\n")[0].split("\n")
+    assert all("reject: " in line for line in entries[2:])
+
+
+def test_text_with_filters_names_no_outcome_of_other_findings() -> None:
+    small = Small(secret("old")).pod("reads", live() | {"initContainers": [{"name": "i", **named_secret("old")}]})
+    small.pod("names-none", spec([{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]))
+    exempt = "exemptions: [{rules: [legacy-token-reference], namespaces: [shop], reason: r, until: never}]\n"
+    shown = ScanFilters(actions=(Action.REJECT,))
+    found = text(small.scan(exempt, filters=shown))
+    entries = found.partition("\n\nworkloads\n")[2].partition("\n\n")[0].split("\n")
+    assert [line.split(" in shop, ")[0].partition(": spec")[0] for line in entries] == [
+        "  Pod/names-none", "    reject: token-audience", "  Pod/reads", "    exempt: legacy-token-reference",
+    ]  # fmt: skip
+    assert "if recreated\n" not in found.partition("\n\n")[2]
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -7,22 +7,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.scan.small_cluster import NOW, VAULT, Small, live, named_secret, secret, spec, token
+from tests.scan.small_cluster import (
+    NOW,
+    VAULT,
+    Small,
+    binding,
+    live,
+    named_secret,
+    role,
+    secret,
+    spec,
+    token,
+)
 from webhook.core.decision import Outcome
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.policy.lint import ineffective
 from webhook.core.policy.loader import read_policy
 from webhook.core.policy.model import Mode, Policy
+from webhook.formatters.policy_draft import draft_lines
 from webhook.scan.draft_policy import (
+    account_grants,
     allowed_audiences,
     audiences_in_use,
     base_document,
     denied_secrets,
     denied_workloads,
     draft_policy,
+    exempt_grants,
+    exempt_objects,
 )
 from webhook.scan.exemption_usage import ExemptionStatus
 from webhook.scan.options import AudienceSource
+from webhook.scan.rbac import Grant, Permission
 
 UNTIL = dt.date(2027, 2, 1)
 ENFORCED = "rules: {legacy-token-secret: reject}\n"
@@ -63,15 +79,35 @@ def test_draft_exempts_the_accounts_of_what_would_be_denied():
             "rules": rules,
             "namespaces": ["shop"],
             "serviceAccounts": accounts,
-            "reason": f"as of 2026-11-24: {needed_by}",
+            "reason": "draft of 2026-11-24",
             "until": UNTIL,
         }
-        for rules, accounts, needed_by in (
-            (["legacy-token-reference", "legacy-token-secret"], ["app"], "Pod/reads-0, Secret/old"),
-            (["legacy-token-secret"], ["robot"], "Secret/other"),
-            (["legacy-token-reference"], ["robot", "web"], "Deployment/web"),
+        for rules, accounts in (
+            (["legacy-token-reference", "legacy-token-secret"], ["app"]),
+            (["legacy-token-secret"], ["robot"]),
+            (["legacy-token-reference"], ["robot", "web"]),
         )
     ]
+    covering = small_cluster().scan(document_text(draft_policy(report, UNTIL, exempts_secrets=True)))
+    assert exempt_objects(covering) == {0: ["Pod/reads-0", "Secret/old"], 1: ["Secret/other"], 2: ["Deployment/web"]}
+
+
+def test_draft_exempts_the_most_powerful_accounts_first():
+    accounts = {"a": [], "b": ["secrets"], "c": ["*"]}
+    small = Small(*(secret(name, account=name) for name in accounts))
+    for name, resources in accounts.items():
+        small.pod(name, spec(container=named_secret(name), serviceAccountName=name))
+        small.pod(f"fine-{name}", live())
+        verbs = {"apiGroups": ["*"], "resources": resources, "verbs": ["*"]}
+        small.snapshot.permissions.add_role(role(name, verbs))
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": "shop"}
+        small.snapshot.permissions.add_binding(binding(subject, to=f"ClusterRole/{name}", name=name))
+    report = small.scan()
+    exemptions = draft_policy(report, UNTIL)["exemptions"]
+    assert [exemption["serviceAccounts"] for exemption in exemptions] == [["c"], ["b"], ["a"]]
+    grants = account_grants(report)
+    assert [*exempt_grants("shop", ("a", "b"), grants)] == ["b", "a"]
+    assert exempt_grants("shop", (), grants) == {"": (Grant(Permission.EVERYTHING, ()),)}
 
 
 def test_draft_lets_a_namespace_that_is_mostly_denied_warn():
@@ -191,6 +227,46 @@ def test_draft_of_any_cluster_is_sound(small, exempts_secrets, by_namespace):
             assert not set(first.get("serviceAccounts", ())) <= set(later["serviceAccounts"])
 
 
+LONG = ["a", "long-" * 12 + "name", "very-" * 22 + "long-name"]
+
+
+@st.composite
+def clusters_with_long_names(draw):
+    names = st.sampled_from(LONG)
+    secrets = {(namespace, name): draw(names) for namespace in LONG for name in LONG}
+    small = Small(*(secret(name, account=account, namespace=where) for (where, name), account in secrets.items()))
+    for account in LONG:
+        resources = draw(st.lists(st.sampled_from(["secrets", "pods", "configmaps", "*", *LONG]), max_size=5))
+        verbs = draw(st.sampled_from(["get", "create", "*"]))
+        rule = {"apiGroups": [draw(st.sampled_from(["", "*", *LONG]))], "resources": resources, "verbs": [verbs]}
+        small.snapshot.permissions.add_role(role(account, rule))
+        for namespace in LONG:
+            subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+            where = {"namespace": draw(names)} if draw(st.booleans()) else {}
+            bound = binding(subject, to=f"ClusterRole/{account}", name=account, **where)
+            small.snapshot.permissions.add_binding(bound)
+    for number in range(draw(st.integers(0, 30))):
+        audience = draw(st.sampled_from([VAULT, "*", "two words " * 15, *LONG]))
+        container = draw(st.one_of(st.none(), names.map(named_secret)))
+        made = spec([token(audience=audience)], container, serviceAccountName=draw(names))
+        small.pod(f"{draw(names)}-{number}", made, namespace=draw(names))
+    return small
+
+
+@settings(max_examples=100, deadline=None)
+@given(clusters_with_long_names(), st.booleans(), st.booleans())
+def test_comments_of_any_draft_fit_120_columns(small, exempts_secrets, by_namespace):
+    before = small.scan(document_text(base_document(allowed_audiences(small.scan()))))
+    draft = draft_policy(before, UNTIL, exempts_secrets=exempts_secrets, audiences_by_namespace=by_namespace)
+    policy = read_policy(write_document(draft).encode())
+    assert isinstance(policy, Policy), policy
+    lines = [*draft_lines(draft, before, small.scan(document_text(draft)), policy)]
+    wide = [line for line in lines if len(line) > 120 and len(line.partition("# ")[2].split()) > 1]
+    assert wide == []
+    written = [line.partition("  # ")[0] for line in lines if not line.lstrip().startswith("# ")]
+    assert "\n".join(written) == write_document(draft).removeprefix("---\n").rstrip("\n")
+
+
 def with_mode(draft, mode, **namespaces):
     """Return a draft in a mode, and in those of namespaces, as docs/rollout.md says."""
     overrides = [dict(override) for override in draft.get("overrides", ())]
@@ -229,10 +305,10 @@ def test_draft_exempts_one_account_only_together_with_another():
     for account in "ab":
         small.pod(f"as-{account}", spec(container=named_secret("old"), serviceAccountName=account))
     [exemption] = exemptions_of(small)
-    assert (exemption["serviceAccounts"], exemption["reason"]) == (["a", "b"], "as of 2026-11-24: Pod/as-a, Pod/as-b")
+    assert exemption["serviceAccounts"] == ["a", "b"]
     small.pod("vault", spec([token()], serviceAccountName="b"))
     by_accounts = [(drafted["serviceAccounts"], drafted["rules"]) for drafted in exemptions_of(small)]
-    assert by_accounts == [(["b"], ["token-audience"]), (["a", "b"], ["legacy-token-reference"])]
+    assert by_accounts == [(["a", "b"], ["legacy-token-reference"]), (["b"], ["token-audience"])]
 
 
 def exemptions_of(small):

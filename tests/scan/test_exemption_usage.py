@@ -2,9 +2,11 @@
 
 import pytest
 
-from tests.scan.small_cluster import Small, live, named_secret, secret, spec
+from tests.scan import small_cluster
+from tests.scan.small_cluster import Small, live, named_secret, of, secret, spec
 from webhook.core.policy.model import Action
-from webhook.scan.exemption_usage import ExemptionStatus
+from webhook.scan.counts import ExemptCounts
+from webhook.scan.exemption_usage import ExemptionStatus, ExemptionUsage
 from webhook.scan.options import ScanFilters
 from webhook.scan.report import UnreadResource
 
@@ -24,7 +26,9 @@ exemptions:
 def test_usage_status_follows_from_matches_and_dates() -> None:
     small = Small(secret("old")).pod("a", READS).pod("b", READS).deployment("web", READS)
     states = small.scan(EXEMPTIONS).exemptions
-    assert [(state.reason, state.status, state.matches, state.days_left, state.expires_soon) for state in states] == [
+    assert [
+        (state.reason, state.status, workloads(state), state.days_left, state.expires_soon) for state in states
+    ] == [
         ("held", ExemptionStatus.IN_USE, 3, 7, True),
         ("unused", ExemptionStatus.UNUSED, 0, None, False),
         ("over", ExemptionStatus.EXPIRED, 3, -1, False),
@@ -34,9 +38,34 @@ def test_usage_status_follows_from_matches_and_dates() -> None:
     assert states[1].rules == ("*",)
 
 
+def workloads(state: ExemptionUsage) -> int:
+    return state.covers.workloads
+
+
+def test_usage_counts_each_kind_of_object() -> None:
+    robot = small_cluster.account("robot", secrets=[{"name": "old"}])
+    small = Small(secret("old"), accounts=(robot,)).pod("a", READS).deployment("web", READS)
+    for name in ("web-1-x", "web-1-y"):
+        small.pod(name, READS, **of("ReplicaSet", "web-1"))
+    [state] = small.scan("exemptions: [{rules: ['*'], namespaces: [shop], reason: r, until: never}]\n").exemptions
+    assert state.covers == ExemptCounts(workloads=2, pods=3, secrets=1, service_accounts=1, csi_drivers=0)
+
+
+def test_usage_counts_a_workload_once() -> None:
+    report = Small(secret("old")).deployment("web", READS).scan(
+        """\
+exemptions:
+- {rules: [legacy-token-reference], namespaces: [shop], reason: one, until: never}
+- {rules: [token-expiration], namespaces: [shop], reason: two, until: never}
+"""
+    )  # fmt: skip
+    assert [workloads(state) for state in report.exemptions] == [1, 1]
+    assert (report.summary.exempt.workloads, report.summary.exempt.pods) == (1, 0)
+
+
 def usage_of(small, exemption, **options):
     [state] = small.scan(f"exemptions: [{{{exemption}, reason: held}}]\n", **options).exemptions
-    return state.status, state.matches, state.partly_scanned
+    return state.status, workloads(state), state.partly_scanned
 
 
 HOLDING, OVER = "until: never", "until: 2026-01-01"
@@ -124,7 +153,7 @@ def test_usage_matched_by_earlier_exemption_is_shadowed() -> None:
     ]
     small.pod("third", READS | {"serviceAccountName": "third"})
     assert [
-        (exemption.status, exemption.matches, exemption.shadowed_by)
+        (exemption.status, workloads(exemption), exemption.shadowed_by)
         for exemption in small.scan(OVERLAPPING).exemptions[2:5]
     ] == [
         (ExemptionStatus.IN_USE, 1, ()),
@@ -156,7 +185,9 @@ exemptions:
     result = group.evaluation.result
     legacy = [finding for finding in result.findings if finding.rule == "legacy-token-reference"]
     assert [(finding.path, finding.other_account) for finding in legacy] == [("spec.containers[0].env[0]", "app")]
-    assert [exempted.accounts for exempted in result.exemptions] == [("default",)]
+    [exempted] = result.exemptions
+    assert (exempted.path, exempted.other_account) == ("spec.containers[0].env[1]", None)
+    assert exempted.detail == 'reads the long-lived token in Secret "own"'
 
 
 def test_usage_expired_exemption_for_one_account_ignores_others() -> None:

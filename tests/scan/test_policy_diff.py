@@ -44,7 +44,8 @@ AUDIT = "mode: audit\n"
     (CAPPED, "", SILENT, Change.NO_LONGER_WARNED),
     (BARE, "", SILENT, Change.NEWLY_ALLOWED),
     (BARE, "mode: warn\n" + STRICT, "", Change.WARNED_DIFFERENTLY),
-    (CAPPED, SILENT, "rules: {kubelet-hostpath: audit}\n", Change.AUDITED_DIFFERENTLY),
+    (CAPPED, SILENT, "rules: {kubelet-hostpath: audit}\n", Change.NEWLY_AUDITED),
+    (CAPPED, "rules: {kubelet-hostpath: audit}\n", SILENT, Change.NO_LONGER_AUDITED),
     (live(), AUDIT, AUDIT + MAX, Change.AUDITED_DIFFERENTLY),
     (live(), "", STRICT, Change.UNCHANGED),
     (CAPPED, INJECT, INJECT, Change.UNCHANGED),
@@ -55,7 +56,7 @@ AUDIT = "mode: audit\n"
     "an injection is gone", "an injection is for another", "an injected token lives shorter",
     "an injection sets a variable", "capped to less",
     "warned of besides the cap", "warned of and injected", "not warned of any more", "fine",
-    "what is warned of would not be rejected any more", "audited besides", "audited otherwise",
+    "what is warned of would not be rejected any more", "audited besides", "not audited any more", "audited otherwise",
     "a rule that finds nothing", "the same policy",
 ])  # fmt: skip
 def test_change_between_two_policies(pod, now, then, change) -> None:

@@ -42,6 +42,8 @@ def grants(*rules: dict[str, Any], namespace: str = "") -> dict[str, tuple[str, 
         pytest.param([rule("users", "impersonate")], ["ESCALATION"], id="impersonate"),
         pytest.param([rule("clusterroles", "get", "rbac.authorization.k8s.io")], ["READ"], id="read roles"),
         pytest.param([rule("configmaps", "update")], ["WRITE"], id="write"),
+        pytest.param([rule("pods,configmaps", "create")], ["WORKLOADS", "WRITE"], id="workloads and others"),
+        pytest.param([rule("pods", "delete")], ["WRITE"], id="delete pods"),
         pytest.param([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}], [], id="not a resource"),
         pytest.param([], ["READ"], id="read pods"),
     ],
@@ -85,6 +87,26 @@ def test_binding_of_a_missing_role_grants_nothing(to):
     permissions.add_role(role("r"))
     permissions.add_binding(binding(APP, to=to, name="b", namespace="shop"))
     assert permissions.of("shop", "app") == ()
+
+
+@pytest.mark.parametrize(("rules", "expected"), [
+    pytest.param([rule("pods,pods/log", "get"), rule("configmaps", "list")], ("configmaps", "pods"), id="read"),
+    pytest.param([rule("nodes/metrics", "get")], ("nodes/metrics",), id="a subresource"),
+    pytest.param([rule("secrets,pods", "get")], ("pods",), id="besides Secrets"),
+    pytest.param([rule("pods,pods/exec,secrets,services", "create")], ("secrets", "services"), id="write"),
+    pytest.param([rule("secrets", "get", resourceNames=["one"])], ("some secrets",), id="by name"),
+    pytest.param(
+        [rule("configmaps", "get", resourceNames=["one"]), rule("configmaps", "get")], ("configmaps",), id="and any",
+    ),
+    pytest.param([rule("*", "get", "apps,")], ("*.apps", "*.core"), id="groups"),
+    pytest.param([rule("*", "get", "*"), rule("pods", "get")], ("*",), id="all"),
+    pytest.param([rule("secrets", "get", "example.com")], ("secrets",), id="another group's Secrets"),
+])  # fmt: skip
+def test_grant_names_what_may_be_written_or_read(rules, expected):
+    permissions = Permissions()
+    permissions.add_role(role("r", *rules))
+    permissions.add_binding(binding(APP, to="ClusterRole/r", name="b"))
+    assert permissions.of("shop", "app")[-1].resources == expected
 
 
 def test_role_binding_grants_in_its_namespace_only():

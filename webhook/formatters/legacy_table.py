@@ -20,8 +20,6 @@ _STATES = {
 _PERMISSIONS = {
     Permission.EVERYTHING: "admin",
     Permission.ESCALATION: "escalate",
-    Permission.WRITE: "write objects",
-    Permission.READ: "read objects",
 }
 
 

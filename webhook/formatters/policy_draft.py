@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from textwrap import wrap
 from typing import Any
 
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.formatting import counted, plain, quote
 from webhook.core.policy.model import Policy
-from webhook.formatters.scan_findings import grants_text, result_lines
+from webhook.formatters.scan_findings import accounts_text, grants_text, result_lines
+from webhook.formatters.scan_summary import is_dangerous
+from webhook.formatters.wrapping import wrapped
 from webhook.scan.draft_policy import (
+    Grants,
+    account_grants,
     allowed_audiences,
     assumed_audiences,
     audiences_in_use,
@@ -17,6 +20,8 @@ from webhook.scan.draft_policy import (
     capped_workloads,
     denied_secrets,
     denied_workloads,
+    exempt_grants,
+    exempt_objects,
     lenient_rules,
     shorten_list,
 )
@@ -27,7 +32,8 @@ _AUDIENCE_RULE = "token-audience"
 _SECRET_RULE = "legacy-token-secret"  # noqa: S105 - a rule's name
 _MAX_WORKLOADS = 20
 _MAX_SECRETS = 10
-_WIDTH = 118
+_MAX_ALIKE = 20
+_WIDTH = 120
 _WHAT_TO_DO = (
     "The draft is made from the scan alone: copy what you need from the policy in the cluster. Review each audience,"
     " override and exemption; an exemption also covers new pods of its accounts. The draft caps the tokens of pods,"
@@ -54,7 +60,7 @@ def draft_result(report: ScanReport, policy: Policy) -> str:
     warned = sum(len(override.namespaces) for override in policy.overrides if override.rules != policy.rules)
     parts = [
         *([f"in {counted(warned, 'namespace')} rules only warn"] if warned else []),
-        *([f"{counted(len(_exempt(policy)), 'account')} exempt"] if policy.exemptions else []),
+        *([_exempt(report, policy)] if policy.exemptions else []),
     ]
     return f"{scanned}; in mode enforce, the draft {_denied(report)}{''.join(f'; {part}' for part in parts)}"
 
@@ -64,35 +70,51 @@ def draft_lines(document: Mapping[str, Any], current: ScanReport, report: ScanRe
 
     Comments at the top say what the draft does; those at each audience, override and exemption say why it is there.
     """
+    made = f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init"
     head = [
-        f"Draft of {report.time:%Y-%m-%d} for {plain(report.cluster)}, by tokenguard policy init:",
-        *_wrapped(f"{draft_result(report, policy)}. {_WHAT_TO_DO}"),
+        f"{made}: {draft_result(report, policy)}.",
+        _WHAT_TO_DO,
         *_capped(report),
         *_assumed_audiences(current),
         *_odd_audiences(current),
         *_drivers(report),
         *_secrets(report, policy),
     ]
-    yield from (f"# {line}" for line in head)
+    yield from _commented(head)
     users = _audiences(current, document)
     comments = {
         "overrides": _overrides(current, document.get("overrides", ())),
-        "exemptions": _exemptions(current, document.get("exemptions", ())),
+        "exemptions": _exemptions(current, report, document.get("exemptions", ())),
     }
-    before = {"rules": [*_KEEP, *_wrapped(_UNSEEN)]}
+    before = {"rules": [*_KEEP, _UNSEEN]}
     section = ""
     for line in write_document(document).removeprefix("---\n").splitlines():
         if line and line[0] not in " -":
             section = line.partition(":")[0]
-            yield from (f"# {comment}" for comment in before.get(section, ()))
+            yield from _commented(before.get(section, ()))
         if section in comments and line.startswith("- "):
-            yield from (f"# {comment}" for comment in next(comments[section]))
-        is_audience = section == "tokens" and line.startswith("    - ")
-        yield f"{line}  # {next(users)}" if is_audience else line
+            yield from _commented(next(comments[section]))
+        if section == "tokens" and line.startswith("    - "):
+            yield from _with_comment(line, next(users))
+        else:
+            yield line
 
 
-def _wrapped(text: str) -> list[str]:
-    return wrap(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
+def _commented(lines: Iterable[str], indent: str = "") -> Iterator[str]:
+    """Yield the lines as comments that are not too wide; the rest of a long one is indented by two more columns."""
+    for line in lines:
+        column = len(line) - len(line.lstrip())
+        parts = wrapped(line, _WIDTH - len(indent) - 2, column and column + 2)
+        yield from (f"{indent}# {part}" for part in parts)
+
+
+def _with_comment(line: str, comment: str) -> Iterator[str]:
+    """Yield a line with a comment; if that is too wide, the comment comes before the line."""
+    if len(whole := f"{line}  # {comment}") <= _WIDTH:
+        yield whole
+    else:
+        yield from _commented([comment], " " * (len(line) - len(line.lstrip())))
+        yield line
 
 
 def _denied(report: ScanReport) -> str:
@@ -124,9 +146,9 @@ def _capped(report: ScanReport) -> list[str]:
         return []
     workloads = counted(len(capped), "workload")
     return [
-        *_wrapped(
-            f"The draft also caps tokens that {workloads} project, whatever apiServerToken says;"
-            " docs/rollout.md, step 3, says how to spare them. To list the workloads, scan with the draft:"
+        (
+            f"The draft also caps tokens that {workloads} project, whatever apiServerToken says; docs/rollout.md,"
+            " step 3, says how to spare them. To list the workloads, scan with the draft:"
         ),
         "  tokenguard scan --policy FILE --rule token-expiration --action patch",
     ]
@@ -139,7 +161,7 @@ def _assumed_audiences(report: ScanReport) -> list[str]:
         f"The API server's audiences are assumed: {names}. So the draft lists those that workloads name; the API"
         " server's real audiences are always allowed. To name the real ones, use --api-audience."
     )
-    return _wrapped(text) if names else []
+    return [text] if names else []
 
 
 def _odd_audiences(report: ScanReport) -> Iterator[str]:
@@ -148,7 +170,7 @@ def _odd_audiences(report: ScanReport) -> Iterator[str]:
     for audience, workloads in audiences_in_use(report).items():
         if audience not in allowed:
             instead = _instead(report, workloads)
-            yield from _wrapped(f"A policy cannot allow exactly the audience {quote(audience)}, so {instead}.")
+            yield f"A policy cannot allow exactly the audience {quote(audience)}, so {instead}."
 
 
 def _instead(report: ScanReport, workloads: Iterable[ScannedWorkload]) -> str:
@@ -168,7 +190,7 @@ def _drivers(report: ScanReport) -> Iterator[str]:
     """Yield what the draft finds about CSIDrivers, which it never denies."""
     for driver in report.csi_drivers:
         for line in result_lines(driver.result):
-            yield from _wrapped(f"CSIDriver/{plain(driver.name)}, which nothing denies: {line}")
+            yield f"CSIDriver/{plain(driver.name)}, which nothing denies: {line}"
 
 
 def _overrides(report: ScanReport, overrides: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
@@ -188,47 +210,58 @@ def _overrides(report: ScanReport, overrides: Iterable[Mapping[str, Any]]) -> It
 
 
 def _lenient(rules: Mapping[str, list[ScannedWorkload]], total: int) -> Iterator[str]:
-    """Yield the workloads that each rule would deny, of so many in the namespace."""
+    """Yield the workloads that each rule would deny, of so many in the namespace, by what their accounts may do."""
     for rule, workloads in rules.items():
         yield f"  {rule} would deny {len(workloads)} of {counted(total, 'workload')}:"
-        ordered = sorted(workloads, key=_severity)
-        yield from (f"    {_with_account(workload)}" for workload in ordered[:_MAX_WORKLOADS])
-        if len(ordered) > _MAX_WORKLOADS:
-            yield f"    and {len(ordered) - _MAX_WORKLOADS} more"
+        alike: dict[str, list[str]] = {}
+        for workload in sorted(workloads, key=lambda workload: workload.severity):
+            alike.setdefault(accounts_text(workload, in_full=True), []).append(plain(workload.title))
+        for accounts, titles in [*alike.items()][:_MAX_ALIKE]:
+            yield f"    {shorten_list(titles, _MAX_WORKLOADS)}:"
+            yield f"      {accounts}"
+        if others := [*alike.values()][_MAX_ALIKE:]:
+            yield f"    and {counted(sum(map(len, others)), 'more workload')}"
 
 
-def _severity(workload: ScannedWorkload) -> tuple[bool, int]:
-    return min((grants_severity(account.grants) for account in workload.accounts), default=grants_severity(None))
+def _exempt_accounts(report: ScanReport, policy: Policy) -> dict[tuple[str, str], Grants]:
+    """Return the exempt accounts (without a name: every one of a namespace), the most powerful first."""
+    grants = account_grants(report)
+    accounts = {
+        (namespace, name): power
+        for exemption in policy.exemptions
+        for namespace in exemption.namespaces.patterns
+        for name, power in exempt_grants(namespace, exemption.service_accounts.patterns, grants).items()
+    }
+    return dict(sorted(accounts.items(), key=lambda item: grants_severity(item[1])))
 
 
-def _with_account(workload: ScannedWorkload) -> str:
-    accounts = (f"account {plain(account.name)}: {grants_text(account.grants)}" for account in workload.accounts)
-    return "; ".join([plain(workload.title), *accounts])
+def _exempt(report: ScanReport, policy: Policy) -> str:
+    """Return how many accounts are exempt, and which of them have dangerous permissions."""
+    accounts = _exempt_accounts(report, policy)
+    powerful = [
+        f"{plain(name) or 'one'} in {plain(namespace)} ({grants_text(power[:1])})"
+        for (namespace, name), power in accounts.items()
+        if power and is_dangerous(power)
+    ]
+    most = f", {len(powerful)} of them with dangerous permissions: {shorten_list(powerful)}" if powerful else ""
+    return f"{counted(len(accounts), 'account')} exempt{most}"
 
 
-def _exempt(policy: Policy) -> list[tuple[str, str, frozenset[str]]]:
-    """Return namespace, account (empty: every one) and rules of each exempt account."""
-    rules: dict[tuple[str, str], set[str]] = {}
-    for exemption in policy.exemptions:
-        for namespace in exemption.namespaces.patterns:
-            for account in exemption.service_accounts.patterns or ("",):
-                rules.setdefault((namespace, account), set()).update(exemption.rules)
-    return [(*key, frozenset(names)) for key, names in rules.items()]
-
-
-def _exemptions(current: ScanReport, exemptions: Iterable[Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Yield what the accounts of each exemption may do."""
-    grants = {
-        (workload.namespace, account.name): account.grants
-        for workload in current.workloads
-        for account in workload.accounts
-    } | {(account.namespace, account.name): account.grants for account in current.accounts_with_tokens}
-    for exemption in exemptions:
+def _exemptions(
+    current: ScanReport, report: ScanReport, exemptions: Iterable[Mapping[str, Any]]
+) -> Iterator[list[str]]:
+    """Yield what each exemption covers in the report of the draft, and what its accounts may do."""
+    grants, objects = account_grants(current), exempt_objects(report)
+    for number, exemption in enumerate(exemptions):
         [namespace] = exemption["namespaces"]
-        accounts = exemption.get("serviceAccounts", ())
-        powers = ((account, grants_text(grants.get((namespace, account)), in_full=True)) for account in accounts)
-        known = [line for account, power in powers for line in _wrapped(f"{plain(account)}: {power}")]
-        yield known or [f"every account of {plain(namespace)}"]
+        powers = exempt_grants(namespace, exemption.get("serviceAccounts", ()), grants)
+        yield [
+            f"for {shorten_list(map(plain, objects.get(number, ())), _MAX_WORKLOADS)} in {plain(namespace)}:",
+            *(
+                f"  {plain(name)}: {grants_text(power, in_full=True)}" if name else "  every account of the namespace"
+                for name, power in powers.items()
+            ),
+        ]
 
 
 def _secrets(report: ScanReport, policy: Policy) -> Iterator[str]:
@@ -236,8 +269,10 @@ def _secrets(report: ScanReport, policy: Policy) -> Iterator[str]:
     if denied := denied_secrets(report):
         ordered = sorted(denied, key=lambda secret: grants_severity(secret.grants))
         titles = shorten_list((f"{plain(secret.namespace)}/{plain(secret.name)}" for secret in ordered), _MAX_SECRETS)
-        stay = f"Legacy Secrets in use that stay, but could not be created again: {len(denied)}: {titles}."
-        yield from _wrapped(f"{stay} If something creates them again, add --exempt-secrets, or exempt its user.")
-    if any(_SECRET_RULE in rules for _, _, rules in _exempt(policy)):
-        yield f"While an account is exempt from {_SECRET_RULE}, anyone who may create Secrets in its namespace can get"
-        yield "new tokens of the account that never expire."
+        stay = f"{counted(len(denied), 'legacy Secret')} in use would stay, but could not be created again: {titles}."
+        yield f"{stay} If something creates them again, add --exempt-secrets, or exempt its user."
+    if any(_SECRET_RULE in exemption.rules for exemption in policy.exemptions):
+        yield (
+            f"While an account is exempt from {_SECRET_RULE}, anyone who may create Secrets in its namespace can get"
+            " new tokens of the account that never expire."
+        )

@@ -12,6 +12,7 @@ from webhook.formatters.scan_entries import (
     account_entries,
     driver_entries,
     entry_lines,
+    filtered_entries,
     generated_entries,
     secret_sections,
     workload_entries,
@@ -28,7 +29,9 @@ _ACTIONS = {
     Change.NO_LONGER_PATCHED: Action.PATCH,
     Change.PATCHED_DIFFERENTLY: Action.PATCH,
     Change.NEWLY_PATCHED: Action.PATCH,
+    Change.NEWLY_AUDITED: Action.AUDIT,
     Change.AUDITED_DIFFERENTLY: Action.AUDIT,
+    Change.NO_LONGER_AUDITED: Action.AUDIT,
 }
 """The action that a change is about, of those that findings about the API server's token and injections have."""
 
@@ -36,7 +39,8 @@ _ACTIONS = {
 def sections(report: ScanReport) -> Iterator[Section]:
     """Yield the sections of a report about two policies; those without lines, too.
 
-    With filters by rule or action only the objects with a difference that is shown.
+    With filters by rule or action only the objects with a difference that is shown. Their titles name no change of the
+    outcome, which may follow from other findings.
     """
     for title, entries in _sections(report):
         yield title, entry_lines(entries)
@@ -50,14 +54,17 @@ def _sections(report: ScanReport) -> Iterator[tuple[str, Iterable[Entry]]]:
 
     changed = [workload for workload in report.workloads if workload.change is not Change.UNCHANGED]
     secrets = [secret for secret in summary.ordered_secrets(report) if any(_differences(secret))]
-    for change in Change:
+    if not shows_all:
+        yield "workloads with changes", filtered_entries(changed, differences)
+        yield from secret_sections("legacy Secrets in use with changes", secrets, _secret_reasons, report)
+    for change in Change if shows_all else ():
         by_outcome: dict[Outcome | None, list[ScannedWorkload]] = {before: [] for before in (*summary.OUTCOMES, None)}
         for workload in changed:
             if workload.change is change:
                 by_outcome[_before(workload)].append(workload)
         for before, workloads in by_outcome.items():
             was = f" (before: {before})" if before else ""
-            entries = workload_entries(workloads, differences, _ACTIONS.get(change), shows_all=shows_all)
+            entries = workload_entries(workloads, differences, _ACTIONS.get(change))
             yield f"workloads: {change} if recreated{was}", entries
         those = [secret for secret in secrets if secret.change is change]
         yield from secret_sections(f"legacy Secrets in use: {change} if recreated", those, _secret_reasons, report)

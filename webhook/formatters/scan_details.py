@@ -17,6 +17,7 @@ from webhook.formatters.scan_entries import (
     account_entries,
     driver_entries,
     entry_lines,
+    filtered_entries,
     generated_entries,
     secret_entries,
     secret_sections,
@@ -41,7 +42,8 @@ _ACTIONS = {Outcome.DENIED: Action.REJECT, Outcome.PATCHED: Action.PATCH, Outcom
 def sections(report: ScanReport) -> Iterator[Section]:
     """Yield the sections of a report about one policy; those without lines, too.
 
-    With filters by rule or action only the objects with a finding that is shown.
+    With filters by rule or action only the objects with a finding that is shown. Their titles name no outcome, which
+    may follow from other findings.
     """
     for title, entries in _sections(report):
         yield title, entry_lines(entries)
@@ -49,10 +51,15 @@ def sections(report: ScanReport) -> Iterator[Section]:
 
 def _sections(report: ScanReport) -> Iterator[tuple[str, Iterable[Entry]]]:
     shows_all = report.filters.show_all_findings
-    for outcome in summary.OUTCOMES:
-        workloads = [workload for workload in report.workloads if workload.outcome is outcome]
-        entries = workload_entries(workloads, workload_lines, _ACTIONS.get(outcome), shows_all=shows_all)
-        yield f"workloads: {outcome} if recreated", entries
+    if shows_all:
+        for outcome in summary.OUTCOMES:
+            workloads = [workload for workload in report.workloads if workload.outcome is outcome]
+            yield (
+                f"workloads: {outcome} if recreated",
+                workload_entries(workloads, workload_lines, _ACTIONS.get(outcome)),
+            )
+    else:
+        yield "workloads", filtered_entries(report.workloads, workload_lines)
     yield GENERATED, generated_entries(report.workloads, workload_lines)
     yield "pods that were admitted without evaluation", _unevaluated(report)
     yield from _secret_sections(report)
@@ -87,10 +94,10 @@ def _secret_sections(report: ScanReport) -> Iterator[tuple[str, Iterable[Entry]]
     secrets = [
         secret
         for secret in summary.ordered_secrets(report)
-        if shows_all or (secret.result and secret.result.findings)
+        if shows_all or (secret.result and (secret.result.findings or secret.result.exemptions))
     ]  # fmt: skip
     for outcome in summary.OUTCOMES:
-        title = f"legacy Secrets in use: {outcome} if recreated"
+        title = f"legacy Secrets in use{f': {outcome} if recreated' if shows_all else ''}"
         those = [secret for secret in secrets if secret.result and secret.result.outcome is outcome]
         yield from secret_sections(title, those, _secret_reasons, report)
     yield "legacy Secrets not in use", secret_entries([secret for secret in secrets if not secret.result], report)

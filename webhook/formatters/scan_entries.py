@@ -20,6 +20,7 @@ from webhook.formatters.scan_findings import (
     accounts_text,
     first_names,
     grants_text,
+    line_order,
 )
 from webhook.scan.rbac import NO_PERMISSIONS
 from webhook.scan.report import CsiDriver, LegacySecret, ScannedWorkload, ScanReport, ServiceAccountResult
@@ -55,30 +56,48 @@ def entry_lines(entries: Iterable[Entry]) -> Iterator[str]:
         yield LIST_EACH
 
 
-def workload_entries(
-    workloads: Iterable[ScannedWorkload], lines_of: LinesOf, action: Action | None, *, shows_all: bool
-) -> Iterator[Entry]:
+def workload_entries(workloads: Iterable[ScannedWorkload], lines_of: LinesOf, action: Action | None) -> Iterator[Entry]:
     """Yield an entry for all workloads with the same lines and permissions, the most powerful accounts first.
 
     `action` is the one that leads to what the workloads have in common. The last entry counts those of which nothing
     is said but what `generated_entries` says.
     """
-    alike: dict[tuple[tuple[FindingLine, ...], tuple[object, ...]], list[ScannedWorkload]] = {}
+    alike: _Alike = {}
     others = 0
     for workload in summary.ordered_workloads(workloads):
         lines = lines_of(workload)
         if lines.authored:
-            reasons = _reasons(lines, action) if shows_all else ()
-            alike.setdefault(((*reasons, *lines.authored), _permissions(workload)), []).append(workload)
+            shown = (*_reasons(lines, action), *lines.authored)
+            alike.setdefault((shown, _permissions(workload)), []).append(workload)
         else:
             others += bool(lines.generated)
+    yield from _folded(alike)
+    if others:
+        only = "only for the API server's token or an injection"
+        yield Entry(f"{counted(others, 'other workload' if alike else 'workload')}, {only}", is_folded=True)
+
+
+def filtered_entries(workloads: Iterable[ScannedWorkload], lines_of: LinesOf) -> Iterator[Entry]:
+    """Yield an entry for all workloads with the same lines and permissions: the most severe lines first, then as above.
+
+    For a report with filters: the lines may not be what leads to the outcome.
+    """
+    alike: _Alike = {}
+    for workload in summary.ordered_workloads(workloads):
+        if authored := lines_of(workload).authored:
+            alike.setdefault((authored, _permissions(workload)), []).append(workload)
+    yield from _folded(dict(sorted(alike.items(), key=lambda item: line_order(item[0][0][0]))))
+
+
+_Alike = dict[tuple[tuple[FindingLine, ...], tuple[object, ...]], list[ScannedWorkload]]
+"""Workloads by their lines and permissions."""
+
+
+def _folded(alike: _Alike) -> Iterator[Entry]:
     for (shown, _), (first, *more) in alike.items():
         home = first.namespace if any(each.namespace != first.namespace for each in more) else ""
         text = f"{_title(first)}, {accounts_text(first, home)}{_more(more)}"
         yield Entry(text, [*map(str, shown)], is_folded=len(more) > MAX_NAMES)
-    if others and shows_all:
-        only = "only for the API server's token or an injection"
-        yield Entry(f"{counted(others, 'other workload' if alike else 'workload')}, {only}", is_folded=True)
 
 
 def _permissions(workload: ScannedWorkload) -> tuple[object, ...]:

@@ -26,7 +26,7 @@ def exemption_lines(usages: Sequence[ExemptionUsage]) -> Iterator[str]:
 def _is_outside(usage: ExemptionUsage) -> bool:
     """Return whether an exemption covers namespaces outside of the scan, and nothing in it."""
     if usage.status is ExemptionStatus.EXPIRED:
-        return usage.partly_scanned and not (usage.matches or usage.unread)
+        return usage.partly_scanned and not (_covered(usage.covers) or usage.unread)
     return usage.status is ExemptionStatus.NOT_SCANNED
 
 
@@ -39,12 +39,12 @@ def exemption_subjects(usage: ExemptionUsage) -> str:
 def exemption_status(usage: ExemptionUsage, usages: Sequence[ExemptionUsage]) -> str:
     """Return an exemption's status; `usages` are all of its policy."""
     if usage.status is ExemptionStatus.EXPIRED:
-        if usage.matches:
-            return f"expired, would match {counted(usage.matches, 'object')}"
+        if covered := _covered(usage.covers):
+            return f"expired, would cover {covered}"
         return "expired, only partly scanned" if usage.partly_scanned else "expired, unused"
     unknown = "not everything that it covers could be read" if usage.unread else "depends on the user of a request"
     return {
-        ExemptionStatus.IN_USE: f"in use, matches {counted(usage.matches, 'object')}",
+        ExemptionStatus.IN_USE: f"in use, covers {_covered(usage.covers)}",
         ExemptionStatus.SHADOWED: f"shadowed by {_earlier(usages[number] for number in usage.shadowed_by)}",
         ExemptionStatus.UNUSED: "unused",
         ExemptionStatus.NOT_SCANNED: "not scanned: it covers namespaces outside of the scan",
@@ -81,12 +81,18 @@ def exemption_fields(report: ScanReport) -> Iterator[tuple[str, str]]:
             words = [f"{statuses[status]} {status}" for status in ExemptionStatus if statuses[status]]
             if soon := sum(usage.expires_soon for usage in usages):
                 words.append(f"{soon} expiring soon")
-            yield name, f"{prefix}{len(usages)}: {', '.join(words)}{_exempt_objects(exempt)}"
+            covered = f"; exempt: {_covered(exempt)}" if exempt and _covered(exempt) else ""
+            yield name, f"{prefix}{len(usages)}: {', '.join(words)}{covered}"
             name = ""
 
 
-def _exempt_objects(exempt: ExemptCounts | None) -> str:
-    """Return how many workloads and legacy Secrets are exempt from a rule; empty: none."""
-    counts = ((exempt.workloads, "workload"), (exempt.secrets or 0, "legacy Secret")) if exempt else ()
-    listed = " and ".join(counted(count, title) for count, title in counts if count)
-    return f"; exempt: {listed}" if listed else ""
+def _covered(counts: ExemptCounts) -> str:
+    """Return what exemptions cover, such as `3 workloads (7 pods), 1 legacy Secret`; empty: nothing."""
+    pods = f" ({counted(counts.pods, 'pod')})"
+    parts = (
+        (counts.workloads, "workload", pods),
+        (counts.secrets or 0, "legacy Secret", ""),
+        (counts.service_accounts, "ServiceAccount", ""),
+        (counts.csi_drivers, "CSIDriver", ""),
+    )
+    return ", ".join(f"{counted(count, title)}{more}" for count, title, more in parts if count)

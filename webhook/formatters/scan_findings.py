@@ -39,6 +39,13 @@ _TOKEN = "token"  # noqa: S105 - the word before a token that only one patch lea
 _SEVERITY: tuple[str, ...] = (Action.REJECT, Action.PATCH, Action.WARN, Action.AUDIT, _TOKEN, _EXEMPT)
 _ESCALATION = "escalate/bind/impersonate"
 """An item of a list with commas, so it has none of its own."""
+_VERBS = {Permission.WRITE: "write", Permission.READ: "read"}
+_MAX_RESOURCES = 3
+_NOTABLE = (
+    "secrets", "some secrets", "roles", "clusterroles", "rolebindings", "clusterrolebindings", "nodes",
+    "configmaps", "pods", "deployments", "services",
+)  # fmt: skip
+"""Resources that are named before others."""
 
 
 class FindingLine(NamedTuple):
@@ -65,7 +72,7 @@ class WorkloadLines(NamedTuple):
 
 def result_lines(result: EvaluationResult) -> list[FindingLine]:
     """Return all findings and exemptions of an object."""
-    return [*map(_full_line, result.findings), *map(_exemption, result.exemptions)]
+    return [*map(_full_line, _items(result))]
 
 
 def workload_lines(workload: ScannedWorkload) -> WorkloadLines:
@@ -76,16 +83,18 @@ def workload_lines(workload: ScannedWorkload) -> WorkloadLines:
         generated.update(dict.fromkeys(_generated(group), _count(workload, group)))
         pods.update(dict.fromkeys(_authored(group), len(group.names)))
     template = _authored(workload.next_pod) if workload.next_pod else {}
-    authored = by_severity((
-        *(_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items()),
-        *_exemptions(workload.groups),
-    ))  # fmt: skip
-    return WorkloadLines(tuple(authored), +generated)
+    authored = (_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items())
+    return WorkloadLines(tuple(by_severity(authored)), +generated)
 
 
 def by_severity(lines: Iterable[FindingLine]) -> list[FindingLine]:
     """Return lines with the most severe action first."""
     return sorted(lines, key=lambda line: _SEVERITY.index(line.action))
+
+
+def line_order(line: FindingLine) -> tuple[str, int]:
+    """Return a key that sorts lines: what is new in a simulated policy first, then the most severe action."""
+    return line.sign, _SEVERITY.index(line.action)
 
 
 def workload_differences(workload: ScannedWorkload, filters: ScanFilters) -> WorkloadLines:
@@ -104,29 +113,22 @@ def workload_differences(workload: ScannedWorkload, filters: ScanFilters) -> Wor
         pods.update(dict.fromkeys(authored, len(group.names)))
         template = authored if group is workload.next_pod else template
         generated.update({line: _count(workload, group) for line in differences if line not in authored})
-    exemptions = (_exemptions(workload.groups, simulated=simulated) for simulated in (False, True))
-    lines = (
-        *(_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items()),
-        *_only_in_one(*exemptions),
-    )
-    return WorkloadLines(tuple(sorted(by_severity(lines), key=lambda line: line.sign)), +generated)
+    lines = (_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items())
+    return WorkloadLines(tuple(sorted(lines, key=line_order)), +generated)
 
 
 def result_differences(before: EvaluationResult, after: EvaluationResult | None) -> tuple[FindingLine, ...]:
     """Return the findings and exemptions of only one of two results, the new findings first."""
-    if not after:
-        return ()
-    exemptions = (dict.fromkeys(map(_exemption, result.exemptions)) for result in (before, after))
-    return *(line for line, _ in _differences(before, after)), *_only_in_one(*exemptions)
+    return tuple(line for line, _ in _differences(before, after)) if after else ()
 
 
 def _differences(before: EvaluationResult, after: EvaluationResult) -> Iterator[tuple[FindingLine, bool]]:
-    """Yield the findings of only one result, each with whether it is about what the author wrote."""
-    old, new = ({_full_line(finding): finding for finding in result.findings} for result in (before, after))
-    for sign, findings, others in (("+", new, old), ("-", old, new)):
-        for key, finding in findings.items():
+    """Yield the findings and exemptions of only one result, each with whether it is about what the author wrote."""
+    old, new = ({_full_line(item): item for item in _items(result)} for result in (before, after))
+    for sign, items, others in (("+", new, old), ("-", old, new)):
+        for key, item in items.items():
             if key not in others:
-                yield _line(finding)._replace(sign=sign), finding.authored
+                yield _line(item)._replace(sign=sign), item.authored
 
 
 def _token_differences(group: PodGroup) -> Iterator[FindingLine]:
@@ -149,15 +151,6 @@ def _only_in_one(old: Collection[FindingLine], new: Collection[FindingLine]) -> 
 def _count(workload: ScannedWorkload, group: PodGroup) -> int:
     """Return the number of pods in a group; the next pod counts if there are no others."""
     return len(group.names) if workload.pods else 1
-
-
-def _exemptions(groups: Iterable[PodGroup], *, simulated: bool = False) -> Collection[FindingLine]:
-    results = (group.result(simulated=simulated) for group in groups)
-    return dict.fromkeys(_exemption(exempted) for result in results for exempted in result.exemptions)
-
-
-def _exemption(exempted: AppliedExemption) -> FindingLine:
-    return FindingLine(_EXEMPT, exempted.rule, f"{plain(exempted.reason)} (until {exempted.until or 'never'})")
 
 
 def grants_text(grants: Sequence[Grant] | None, home: str = "", *, in_full: bool = False) -> str:
@@ -184,14 +177,34 @@ def _grants(namespaces: tuple[str, ...], grants: list[Grant], home: str) -> str:
     if is_everything and not namespaces:
         return "cluster-admin"
     where = "their own namespace" if namespaces == (home,) else first_names(namespaces) or "all namespaces"
-    permissions = " and ".join(", ".join(map(_permission, grants)).rsplit(", ", 1))
+    *others, last = map(_permission, grants)
+    permissions = f"{', '.join(others)} and {last}" if others else last
     what = "admin" if is_everything else f"may {permissions}"
     return f"{what} in {where}"
 
 
 def _permission(grant: Grant) -> str:
     """Return a group of permissions as an item of a list."""
-    return _ESCALATION if grant.permission is Permission.ESCALATION else grant.permission
+    if grant.permission is Permission.ESCALATION:
+        return _ESCALATION
+    verb = _VERBS.get(grant.permission)
+    return f"{verb} {_resources(grant.resources)}" if verb else grant.permission
+
+
+def _resources(resources: Sequence[str]) -> str:
+    """Return how many resources these are, and the most notable ones."""
+    if not resources:
+        return "resources"
+    if "*" in resources:
+        return "all resources"
+    groups = [resource.removeprefix("*.") for resource in resources if resource.startswith("*.")]
+    names = [resource for resource in resources if not resource.startswith("*.")]
+    if groups:
+        more = f" and {counted(len(names), 'other resource')}" if names else ""
+        return f"all resources of {first_names(groups)}{more}"
+    ordered = [*(name for name in _NOTABLE if name in names), *(name for name in names if name not in _NOTABLE)]
+    more = ", ..." if len(names) > _MAX_RESOURCES else ""
+    return f"{counted(len(names), 'resource')} ({', '.join(map(plain, ordered[:_MAX_RESOURCES]))}{more})"
 
 
 def accounts_text(workload: ScannedWorkload, home: str = "", *, in_full: bool = False) -> str:
@@ -223,24 +236,43 @@ def lifetime_text(lifetime_seconds: int | None) -> str:
     return "never expires" if lifetime_seconds is None else humanize_seconds(lifetime_seconds)
 
 
+_Item = ReportedFinding | AppliedExemption
+
+
+def _items(result: EvaluationResult) -> tuple[_Item, ...]:
+    return *result.findings, *result.exemptions
+
+
 def _authored(group: PodGroup) -> dict[FindingLine, None]:
-    return {_line(finding): None for finding in group.result().findings if finding.authored}
+    return {_line(item): None for item in _items(group.result()) if item.authored}
 
 
 def _generated(group: PodGroup) -> Iterator[FindingLine]:
-    return (_line(finding) for finding in group.result().findings if not finding.authored)
+    return (_line(item) for item in _items(group.result()) if not item.authored)
 
 
-def _line(finding: ReportedFinding) -> FindingLine:
-    """Return a finding, with its path if it is about what the author wrote."""
-    if finding.authored:
-        return _full_line(finding)
-    subject = "the API server's token " if finding.rule == TOKEN_EXPIRATION else ""
-    return FindingLine(finding.action, finding.rule, plain(f"{subject}{finding.detail}"))
+def _line(item: _Item) -> FindingLine:
+    """Return a finding or an exemption, with its path if it is about what the author wrote."""
+    if item.authored:
+        return _full_line(item)
+    return _line_about("the API server's token" if item.rule == TOKEN_EXPIRATION else "", item)
 
 
-def _full_line(finding: ReportedFinding) -> FindingLine:
-    return FindingLine(finding.action, finding.rule, plain(f"{finding.path} {finding.detail}"))
+def _full_line(item: _Item) -> FindingLine:
+    return _line_about(item.path, item)
+
+
+def exemption_text(exempted: AppliedExemption) -> str:
+    """Return what is exempt, until when, and why."""
+    return _full_line(exempted).text
+
+
+def _line_about(subject: str, item: _Item) -> FindingLine:
+    text = f"{subject} {item.detail}".lstrip()
+    if isinstance(item, AppliedExemption):
+        expiry = f"until {item.until}" if item.until else "never expires"
+        return FindingLine(_EXEMPT, item.rule, plain(f"{text} ({expiry}: {item.reason})"))
+    return FindingLine(item.action, item.rule, plain(text))
 
 
 def _where(workload: ScannedWorkload, count: int, *, in_template: bool) -> list[str]:

@@ -15,7 +15,7 @@ from webhook.core.documents.yaml_writer import write_document
 from webhook.core.formatting import counted, plain
 from webhook.core.policy.model import Action
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
-from webhook.formatters.scan_findings import ADMISSIONS
+from webhook.formatters.scan_findings import ADMISSIONS, exemption_text
 from webhook.scan.evaluation_result import Admission, AppliedExemption, EvaluationResult, ReportedFinding
 from webhook.scan.report import LegacySecret, ScannedWorkload, ScanReport, UnevaluatedPod
 from webhook.scan.report_api import MANAGED_BY, REPORT_NAME, WG_POLICY, ReportApi
@@ -205,7 +205,8 @@ def _of_object(
                 )
         for exemption in result.exemptions:
             entries.setdefault(
-                ("exemption", exemption.rule, str(exemption.exemption)), _of_exemption(exemption, resource)
+                ("exemption", exemption.rule, exemption.path, exemption.detail, str(exemption.exemption)),
+                _of_exemption(exemption, resource),
             )
     yield from entries.values()
 
@@ -223,15 +224,18 @@ def _of_finding(finding: ReportedFinding, resource: dict[str, str], properties: 
 
 
 def _of_exemption(exemption: AppliedExemption, resource: dict[str, str]) -> _Result:
-    until = str(exemption.until or "never")
     return {
         "rule": exemption.rule,
         "category": RECREATED,
         "severity": "info",
         "result": "skip",
-        "message": plain(f"exempt until {until}: {exemption.reason}"),
+        "message": f"exempt: {exemption_text(exemption)}",
         "resources": [resource],
-        "properties": {"exemption": f"exemptions[{exemption.exemption}]", "until": until},
+        "properties": {
+            "path": plain(exemption.path),
+            "exemption": f"exemptions[{exemption.exemption}]",
+            "until": str(exemption.until or "never"),
+        },
     }
 
 

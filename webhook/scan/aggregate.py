@@ -1,13 +1,17 @@
 """Counts the results of a scan."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
+from msgspec.structs import replace
+
 from webhook.core.decision import Outcome
+from webhook.core.kinds import Subject
 from webhook.core.policy.model import Action
 from webhook.scan.counts import ExemptCounts, OutcomeCounts, RuleCount, ScanSummary
-from webhook.scan.exemption_usage import CountedResult
+from webhook.scan.evaluation_result import EvaluationResult
+from webhook.scan.exemption_usage import CountedResult, exempt_counts
 from webhook.scan.rbac import Grant
 from webhook.scan.report import (
     AccountWithTokens,
@@ -28,27 +32,46 @@ def counted_results(
     accounts: Iterable[ServiceAccountResult],
     csi_drivers: Iterable[CsiDriver],
 ) -> tuple[list[CountedResult], list[CountedResult]]:
-    """Return the results by the policy and by the simulated policy.
-
-    A workload counts by its pods, and by its template if it has none; a legacy Secret only if it is in use.
-    """
+    """Return the results by the policy and by the simulated policy; of a legacy Secret only if it is in use."""
     results = chain(
+        chain.from_iterable(map(_workload_results, workloads)),
         (
-            (workload.namespace, group.account, len(group.names) or 1, group.evaluation.result, group.simulated_result)
-            for workload in workloads
-            for group in workload.pods or workload.groups
+            (
+                CountedResult(Subject.SECRET, secret.namespace, secret.name, secret.account, secret.result),
+                secret.simulated,
+            )
+            for secret in secrets
+            if secret.result
         ),
-        ((secret.namespace, secret.account, 1, secret.result, secret.simulated) for secret in secrets if secret.result),
-        ((account.namespace, account.name, 1, account.result, account.simulated) for account in accounts),
-        (("", "", 1, driver.result, driver.simulated) for driver in csi_drivers),
+        (
+            (
+                CountedResult(Subject.SERVICE_ACCOUNT, account.namespace, account.name, account.name, account.result),
+                account.simulated,
+            )
+            for account in accounts
+        ),
+        (
+            (CountedResult(Subject.CSI_DRIVER, "", driver.name, "", driver.result), driver.simulated)
+            for driver in csi_drivers
+        ),
     )
     now: list[CountedResult] = []
     after: list[CountedResult] = []
-    for namespace, account, count, result, simulated in results:
-        now.append(CountedResult(namespace, account, count, result))
+    for counted, simulated in results:
+        now.append(counted)
         if simulated:
-            after.append(CountedResult(namespace, account, count, simulated))
+            after.append(counted._replace(result=simulated))
     return now, after
+
+
+def _workload_results(workload: ScannedWorkload) -> Iterator[tuple[CountedResult, EvaluationResult | None]]:
+    for group in workload.groups:
+        pods = len(group.names)
+        counted = CountedResult(
+            Subject.POD, workload.namespace, workload.title, group.account, group.evaluation.result, pods,
+            objects=pods if workload.pods else 1,
+        )  # fmt: skip
+        yield counted, group.simulated_result
 
 
 def summarize(
@@ -57,9 +80,14 @@ def summarize(
     workloads: Sequence[ScannedWorkload],
     secrets: Sequence[LegacySecret] | None,
     *,
-    simulates: bool,
+    results: tuple[Iterable[CountedResult], Iterable[CountedResult] | None],
 ) -> ScanSummary:
-    """Return the numbers of pods, workloads and Secrets in use by outcome; `secrets` is None if they were not read."""
+    """Return the numbers of pods, workloads and Secrets in use by outcome; `secrets` is None if they were not read.
+
+    `results` are those by the policy, and by the simulated policy if there is one.
+    """
+    now, after = results
+    simulates = after is not None
     groups = [group for workload in workloads for group in workload.pods]
     pods = ((result.outcome, len(group.names)) for group in groups if (result := group.simulated_result))
     outcomes = ((workload.simulated_outcome, 1) for workload in workloads if workload.simulated_outcome)
@@ -73,21 +101,15 @@ def summarize(
         simulated_pods=_counts(pods) if simulates else None,
         simulated_workloads=_counts(outcomes) if simulates else None,
         simulated_secrets=_counts(simulated) if simulates and secrets is not None else None,
-        exempt=_exempt(workloads, secrets, simulated=False),
-        simulated_exempt=_exempt(workloads, secrets, simulated=True) if simulates else None,
+        exempt=_exempt(now, secrets_read=secrets is not None),
+        simulated_exempt=None if after is None else _exempt(after, secrets_read=secrets is not None),
     )
 
 
-def _exempt(
-    workloads: Iterable[ScannedWorkload], secrets: Iterable[LegacySecret] | None, *, simulated: bool
-) -> ExemptCounts:
-    """Return how many objects an exemption of the policy, or of the simulated one, covers."""
-    exempt_workloads = sum(
-        any(group.result(simulated=simulated).exemptions for group in workload.groups) for workload in workloads
-    )
-    results = (secret.simulated if simulated else secret.result for secret in secrets or ())
-    exempt_secrets = sum(bool(result and result.exemptions) for result in results)
-    return ExemptCounts(exempt_workloads, None if secrets is None else exempt_secrets)
+def _exempt(results: Iterable[CountedResult], *, secrets_read: bool) -> ExemptCounts:
+    """Return how many objects the exemptions of a policy cover."""
+    counts = exempt_counts([counted for counted in results if counted.result.exemptions])
+    return counts if secrets_read else replace(counts, secrets=None)
 
 
 def _counts(outcomes: Iterable[tuple[Outcome, int]]) -> OutcomeCounts:
@@ -111,7 +133,7 @@ def _by_rule(results: Iterable[CountedResult]) -> Counter[tuple[str, str, Action
     for counted in results:
         for rule, action in {(finding.rule, finding.action) for finding in counted.result.findings}:
             counts[counted.namespace, rule, action] += counted.objects
-    return counts
+    return +counts
 
 
 _Use = tuple[str, int | None]

@@ -33,10 +33,15 @@ class RuleCount(Struct, frozen=True, gc=False, rename="camel"):
 
 
 class ExemptCounts(Struct, frozen=True, gc=False, rename="camel"):
-    """Numbers of objects that are exempt from a rule which they violate."""
+    """Numbers of objects that are exempt from a rule which they violate; of an expired exemption: would be."""
 
     workloads: Annotated[int, Meta(description="Workloads with an exempt pod or template.")]
-    secrets: Annotated[int | None, Meta(description="Legacy Secrets in use; null if Secrets could not be read.")]
+    pods: Annotated[int, Meta(description="The exempt pods of these workloads.")]
+    secrets: Annotated[
+        int | None, Meta(description="Legacy Secrets in use; null in the summary if Secrets could not be read.")
+    ]
+    service_accounts: Annotated[int, Meta(description="ServiceAccounts.")]
+    csi_drivers: Annotated[int, Meta(description="CSIDrivers.")]
 
 
 class ScanSummary(Struct, frozen=True, gc=False, rename="camel"):

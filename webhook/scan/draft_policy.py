@@ -15,11 +15,11 @@ from webhook.core.policy.schema import ExactAudience
 from webhook.core.rules import RULES
 from webhook.scan.evaluation_result import EvaluationResult, PodGroup
 from webhook.scan.options import AudienceSource
+from webhook.scan.rbac import Grant, grants_severity
 from webhook.scan.report import LegacySecret, ScannedWorkload, ScanReport
 
 _MIN_DENIED = 4
 _MAX_NAMES = 3
-_MAX_REASONS = 20
 UNSEEN_RULES = tuple(
     rule.name for rule in RULES if rule.subjects == {Subject.TOKEN_REQUEST} and rule.default is Action.REJECT
 )
@@ -107,11 +107,12 @@ def draft_policy(
     """Return a policy document in mode `enforce` that denies nothing that runs, from a report of `base_document`.
 
     In a namespace in which one rule would deny more than half of the workloads, and at least four, an override lets it
-    warn. Elsewhere the account of each workload that would be denied gets an exemption, until the day `until`. Legacy
-    Secrets exist whatever the policy says, so only `exempts_secrets` exempts the accounts of those in use: anyone who
-    may create Secrets could then create new ones. With `audiences_by_namespace`, an audience that only one
-    namespace uses is allowed in that namespace only, by an override. An empty list allows any audience, so a list that
-    would be empty has the API server's, which is always allowed.
+    warn. Elsewhere the account of each workload that would be denied gets an exemption, until the day `until`; those of
+    the most powerful accounts come first. Legacy Secrets exist whatever the policy says, so only `exempts_secrets`
+    exempts the accounts of those in use: anyone who may create Secrets could then create new ones. With
+    `audiences_by_namespace`, an audience that only one namespace uses is allowed in that namespace only, by an
+    override. An empty list allows any audience, so a list that would be empty has the API server's, which is always
+    allowed.
     """
     own = audiences_of_namespaces(report) if audiences_by_namespace else {}
     only_there = {audience for audiences in own.values() for audience in audiences}
@@ -128,9 +129,39 @@ def draft_policy(
         overrides.append(override)
     if overrides:
         document["overrides"] = overrides
-    if exemptions := [*_exemptions(report, lenient, until, exempts_secrets=exempts_secrets)]:
+    grants = account_grants(report)
+    if exemptions := sorted(
+        _exemptions(report, lenient, until, exempts_secrets=exempts_secrets),
+        key=lambda exemption: _severity(exemption, grants),
+    ):
         document["exemptions"] = exemptions
     return document
+
+
+Grants = tuple[Grant, ...] | None
+
+
+def account_grants(report: ScanReport) -> dict[tuple[str, str], Grants]:
+    """Return what the accounts of workloads and tokens may do, by namespace and name."""
+    return {
+        (workload.namespace, account.name): account.grants
+        for workload in report.workloads
+        for account in workload.accounts
+    } | {(account.namespace, account.name): account.grants for account in report.accounts_with_tokens}
+
+
+def exempt_grants(
+    namespace: str, accounts: Sequence[str], grants: Mapping[tuple[str, str], Grants]
+) -> dict[str, Grants]:
+    """Return what the accounts of a drafted exemption may do, by their names, the most powerful first.
+
+    An exemption for every account of a namespace has one entry, without a name, for the most powerful one.
+    """
+    of_namespace = {name: power for (where, name), power in grants.items() if where == namespace}
+    if not accounts:
+        return {"": min(of_namespace.values(), key=grants_severity, default=None)}
+    powers = {name: of_namespace.get(name) for name in accounts}
+    return dict(sorted(powers.items(), key=lambda item: grants_severity(item[1])))
 
 
 LenientRules = dict[str, dict[str, list[ScannedWorkload]]]
@@ -162,15 +193,32 @@ def _denying_rules(workload: ScannedWorkload) -> set[str]:
     return {finding.rule for finding in findings if finding.action is Action.REJECT}
 
 
-def _denials(report: ScanReport, *, exempts_secrets: bool) -> Iterator[tuple[str, str, str, EvaluationResult]]:
-    """Yield namespace, account, title and result of what would be denied without an exemption."""
+def _denials(report: ScanReport, *, exempts_secrets: bool) -> Iterator[tuple[str, str, EvaluationResult]]:
+    """Yield namespace, account and result of what would be denied without an exemption."""
     for workload in report.workloads:
         for group in workload.groups:
-            yield workload.namespace, group.account, workload.title, group.evaluation.result
+            yield workload.namespace, group.account, group.evaluation.result
     for secret in denied_secrets(report) if exempts_secrets else ():
         if secret.result:
-            account = "" if secret.is_copy else secret.account
-            yield secret.namespace, account, f"Secret/{secret.name}", secret.result
+            yield secret.namespace, "" if secret.is_copy else secret.account, secret.result
+
+
+def _severity(exemption: Mapping[str, Any], grants: Mapping[tuple[str, str], Grants]) -> tuple[bool, int]:
+    [namespace] = exemption["namespaces"]
+    return min(map(grants_severity, exempt_grants(namespace, exemption.get("serviceAccounts", ()), grants).values()))
+
+
+def exempt_objects(report: ScanReport) -> dict[int, list[str]]:
+    """Return the workloads and Secrets that each exemption covers, by its number."""
+    results = [
+        *((workload.title, group.evaluation.result) for workload in report.workloads for group in workload.groups),
+        *((f"Secret/{secret.name}", secret.result) for secret in report.legacy_secrets if secret.result),
+    ]
+    titles: dict[int, dict[str, None]] = {}
+    for title, result in results:
+        for exempted in result.exemptions:
+            titles.setdefault(exempted.exemption, {})[title] = None
+    return {number: sorted(those) for number, those in titles.items()}
 
 
 _Exempted = tuple[str, tuple[str, ...]]
@@ -181,43 +229,35 @@ def _exemptions(
     report: ScanReport, lenient: LenientRules, until: dt.date, *, exempts_secrets: bool
 ) -> Iterator[dict[str, Any]]:
     """Yield an exemption for each account; for two if the pods of one read a token of the other."""
-    titles: dict[_Exempted, dict[str, set[str]]] = {}
-    for namespace, account, title, result in _denials(report, exempts_secrets=exempts_secrets):
+    rules: dict[_Exempted, set[str]] = {}
+    for namespace, account, result in _denials(report, exempts_secrets=exempts_secrets):
         for finding in result.findings:
             if finding.action is Action.REJECT and finding.rule not in lenient.get(namespace, ()):
                 accounts = {account, account if finding.other_account is None else finding.other_account}
                 # the account of a copied token, or of one without an annotation, is not known: each is exempt
                 key = (namespace, () if "" in accounts else tuple(sorted(accounts)))
-                titles.setdefault(key, {}).setdefault(finding.rule, set()).add(title)
-    for (namespace, selected), by_rule in _without_covered(titles):
-        exemption: dict[str, Any] = {"rules": sorted(by_rule), "namespaces": [namespace]}
+                rules.setdefault(key, set()).add(finding.rule)
+    for (namespace, selected), needed in sorted(_without_covered(rules).items()):
+        exemption: dict[str, Any] = {"rules": sorted(needed), "namespaces": [namespace]}
         if selected:
             exemption["serviceAccounts"] = [*selected]
-        needed_by = shorten_list(sorted(set().union(*by_rule.values())), _MAX_REASONS)
-        yield exemption | {"reason": f"as of {report.time.date()}: {needed_by}", "until": until}
+        yield exemption | {"reason": f"draft of {report.time.date()}", "until": until}
 
 
-def _without_covered(
-    titles: Mapping[_Exempted, dict[str, set[str]]],
-) -> Iterator[tuple[_Exempted, dict[str, set[str]]]]:
-    """Yield what needs each exemption, by rule; an exemption for more accounts takes over what it covers."""
-    keys = sorted(titles, key=_narrow_first)
-    for place, key in enumerate(keys):
-        rest: dict[str, set[str]] = {}
-        for rule, needed_by in titles[key].items():
-            wider = next((other for other in keys[place + 1 :] if _covers(other, key) and rule in titles[other]), None)
-            (titles[wider] if wider else rest).setdefault(rule, set()).update(needed_by)
-        if rest:
-            yield key, rest
+def _without_covered(rules: Mapping[_Exempted, set[str]]) -> dict[_Exempted, set[str]]:
+    """Return the rules of each exemption without those that one for more accounts has, too; none without rules."""
+    own = {
+        key: needed.difference(*(others for other, others in rules.items() if _covers(other, key)))
+        for key, needed in rules.items()
+    }
+    return {key: needed for key, needed in own.items() if needed}
 
 
 def _covers(wider: _Exempted, narrow: _Exempted) -> bool:
-    return wider[0] == narrow[0] and (not wider[1] or (bool(narrow[1]) and set(wider[1]) >= set(narrow[1])))
-
-
-def _narrow_first(key: _Exempted) -> tuple[str, bool, int, tuple[str, ...]]:
-    namespace, accounts = key
-    return namespace, not accounts, len(accounts), accounts
+    """Return whether an exemption is for more accounts than another one of the same namespace."""
+    if wider[0] != narrow[0] or not narrow[1]:
+        return False
+    return not wider[1] or set(wider[1]) > set(narrow[1])
 
 
 def shorten_list(names: Iterable[str], at_most: int = _MAX_NAMES) -> str:

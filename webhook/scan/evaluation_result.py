@@ -15,6 +15,10 @@ _SEVERITY = tuple(Outcome)
 Namespace = Annotated[str, Meta(description="The namespace; empty for a cluster-scoped object.")]
 Rule = Annotated[str, Meta(description="The rule's name.")]
 Path = Annotated[str, Meta(description="The path of the field in the pod.")]
+Authored = Annotated[bool, Meta(description="False for injections and the API server token.")]
+OtherAccount = Annotated[
+    str | None, Meta(description="The ServiceAccount of the token, if it is not the object's own.")
+]  # fmt: skip
 Audience = Annotated[str, Meta(description="Who the token is issued for; empty: the API server.")]
 Lifetime = Annotated[int | None, Meta(description="How long the token is valid, in seconds; null: it never expires.")]
 
@@ -33,7 +37,9 @@ class Change(FastStrEnum):
     WARNED_DIFFERENTLY = "warned differently"
     NO_LONGER_WARNED = "no longer warned"
     NEWLY_ALLOWED = "newly allowed"
+    NEWLY_AUDITED = "newly audited"
     AUDITED_DIFFERENTLY = "audited differently"
+    NO_LONGER_AUDITED = "no longer audited"
     UNCHANGED = "unchanged"
 
 
@@ -54,20 +60,21 @@ class ReportedFinding(Struct, frozen=True, gc=False, rename="camel"):
     intended: Annotated[Action, Meta(description="The action without the limit of the mode.")]
     path: Path
     detail: Annotated[str, Meta(description="What is wrong and what to do.")]
-    authored: Annotated[bool, Meta(description="False for injections and the API server token.")]
-    other_account: Annotated[
-        str | None, Meta(description="The ServiceAccount of the token, if it is not the object's own.")
-    ] = None
+    authored: Authored
+    other_account: OtherAccount = None
 
 
 class AppliedExemption(Struct, frozen=True, gc=False, rename="camel"):
-    """An exemption that keeps a rule from acting."""
+    """A violation that an exemption covers."""
 
     rule: Rule
+    path: Path
+    detail: Annotated[str, Meta(description="What is wrong.")]
+    authored: Authored
     exemption: Annotated[int, Meta(description="The exemption's number in the policy, from zero.")]
     reason: Annotated[str, Meta(description="The exemption's reason.")]
     until: Annotated[dt.date | None, Meta(description="The last day of the exemption; null: it never expires.")]
-    accounts: Annotated[tuple[str, ...], Meta(description="The ServiceAccounts whose tokens it covers.")]
+    other_account: OtherAccount = None
 
 
 class EvaluationResult(Struct, frozen=True, gc=False, rename="camel"):
@@ -75,7 +82,7 @@ class EvaluationResult(Struct, frozen=True, gc=False, rename="camel"):
 
     outcome: Annotated[Outcome, Meta(description="The outcome, from all findings.")]
     findings: Annotated[tuple[ReportedFinding, ...], Meta(description="The findings that the filters select.")] = ()
-    exemptions: Annotated[tuple[AppliedExemption, ...], Meta(description="The exemptions that apply.")] = ()
+    exemptions: Annotated[tuple[AppliedExemption, ...], Meta(description="The exempt violations.")] = ()
     note: Annotated[str, Meta(description="Why no rule was applied; empty if rules were.")] = ""
     enforced: Annotated[Outcome | None, Meta(description="The outcome if the mode were enforce; null if it is.")] = None
     unlowered: Annotated[

@@ -47,7 +47,7 @@ class PolicyEvaluator:
         request = _pod_request(namespace, pod)
         decision = self._evaluate(request)
         context = self.view(namespace, pod)
-        result = self._result(request, decision, context.account)
+        result = self._result(request, decision)
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(context, decision)
         return PodEvaluation(result, tokens), decision.patch
 
@@ -57,10 +57,10 @@ class PolicyEvaluator:
         decision = evaluate(request, self.policy, self._cluster, created or self._now)
         return tuple(_reported(finding, finding.violation.detail) for finding in decision.rejections())
 
-    def evaluate(self, subject: Subject, meta: ObjectIdentity, obj: NonPod, account: str) -> EvaluationResult:
-        """Evaluate another object; `account` is the ServiceAccount whose token it is about, empty if there is none."""
+    def evaluate(self, subject: Subject, meta: ObjectIdentity, obj: NonPod) -> EvaluationResult:
+        """Evaluate another object."""
         request = _request(subject, meta.namespace or "", meta.name or "", obj)
-        return self._result(request, self._evaluate(request), account)
+        return self._result(request, self._evaluate(request))
 
     def _evaluate(self, request: AdmissionRequest) -> Decision:
         decision = evaluate(request, self.policy, self._cluster, self._now)
@@ -71,8 +71,8 @@ class PolicyEvaluator:
             return Decision(Outcome.ALLOWED, note=note, coverage=Coverage.EXCLUDED)
         return decision
 
-    def _result(self, request: AdmissionRequest, decision: Decision, account: str) -> EvaluationResult:
-        result = _result(decision, account, self._numbers)
+    def _result(self, request: AdmissionRequest, decision: Decision) -> EvaluationResult:
+        result = _result(decision, self._numbers)
         if decision.mode is None:
             return result
         if decision.mode is not Mode.ENFORCE:
@@ -97,18 +97,20 @@ def is_mirror(pod: Pod) -> bool:
     return owner is not None and owner.kind == "Node" and _MIRROR in (pod.metadata.annotations or ())
 
 
-def _result(decision: Decision, account: str, numbers: Mapping[int, int]) -> EvaluationResult:
+def _result(decision: Decision, numbers: Mapping[int, int]) -> EvaluationResult:
     findings = tuple(_reported(finding, finding.detail) for finding in decision.findings)
-    accounts: dict[tuple[str, int], dict[str, None]] = {}
-    for finding, exemption in decision.exempted:
-        other = finding.violation.other_account
-        of_pair = accounts.setdefault((finding.rule, id(exemption)), {})
-        of_pair[account if other is None else other] = None
     exemptions = tuple(
         AppliedExemption(
-            rule, numbers[id(exemption)], exemption.reason, exemption.until, tuple(accounts[rule, id(exemption)])
+            finding.rule,
+            finding.path,
+            finding.violation.detail,
+            finding.violation.authored,
+            numbers[id(exemption)],
+            exemption.reason,
+            exemption.until,
+            finding.violation.other_account,
         )
-        for rule, exemption in decision.exemptions
+        for finding, exemption in decision.exempted
     )
     return EvaluationResult(decision.outcome, findings, exemptions, decision.note)
 

@@ -12,6 +12,7 @@ from webhook.core.kinds import Subject
 from webhook.core.policy.exemptions import Exemption
 from webhook.core.rules import BY_NAME, RULES
 from webhook.core.selectors import Globs
+from webhook.scan.counts import ExemptCounts
 from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult
 
 EXPIRES_SOON_DAYS = 30
@@ -48,21 +49,39 @@ class ExemptionUsage(Struct, frozen=True, gc=False, rename="camel"):
             " something that could not be read."
         ),
     ]
-    matches: Annotated[
-        int, Meta(description="The pods, templates, Secrets and ServiceAccounts that it exempts, or would if expired.")
-    ]
+    covers: Annotated[ExemptCounts, Meta(description="What it exempts, or would if it had not expired.")]
     shadowed_by: Annotated[tuple[int, ...], Meta(description="Numbers of the earlier exemptions, from zero.")]
     partly_scanned: Annotated[bool, Meta(description="Whether something that it selects was not scanned.")]
     unread: Annotated[bool, Meta(description="Whether something in the scanned namespaces could not be read for it.")]
 
 
 class CountedResult(NamedTuple):
-    """A result that so many `objects` of a namespace and an account have."""
+    """A result of an object of a namespace and an account; that of a workload is for so many of its `pods`.
 
+    A workload has a result for each group of pods that are alike, and one for its template. `objects` is how many
+    objects count as violating a rule: pods, a template if there are no pods, or the object.
+    """
+
+    subject: Subject
     namespace: str
+    name: str
     account: str
-    objects: int
     result: EvaluationResult
+    pods: int = 0
+    objects: int = 1
+
+
+def exempt_counts(results: Sequence[CountedResult]) -> ExemptCounts:
+    """Return how many objects have these results; a workload counts once."""
+    objects = {(counted.subject, counted.namespace, counted.name) for counted in results}
+    by_subject = Counter(subject for subject, _, _ in objects)
+    return ExemptCounts(
+        workloads=by_subject[Subject.POD],
+        pods=sum(counted.pods for counted in results),
+        secrets=by_subject[Subject.SECRET],
+        service_accounts=by_subject[Subject.SERVICE_ACCOUNT],
+        csi_drivers=by_subject[Subject.CSI_DRIVER],
+    )
 
 
 class ScanCoverage(NamedTuple):
@@ -107,9 +126,9 @@ class ExemptionUsageCounter:
         self._coverage = coverage
         self._expired = [number for number, exemption in enumerate(exemptions) if not exemption.is_active(now)]
         self._active = [number for number, exemption in enumerate(exemptions) if exemption.is_active(now)]
-        self._matches: Counter[int] = Counter()
+        self._covered: dict[int, list[CountedResult]] = {}
         self._shadowed_by: dict[int, set[int]] = {}
-        self._later: dict[tuple[str, str, AppliedExemption], tuple[int, ...]] = {}
+        self._later: dict[tuple[str, str, str | None, str, int], tuple[int, ...]] = {}
 
     def count(self, results: Iterable[CountedResult]) -> tuple[ExemptionUsage, ...]:
         """Return the usage of each exemption, in their order."""
@@ -117,25 +136,24 @@ class ExemptionUsageCounter:
             applied = {exempted.exemption for exempted in counted.result.exemptions}
             would_apply = (number for number in self._expired if _would_match(self._exemptions[number], counted))
             for number in (*applied, *would_apply):
-                self._matches[number] += counted.objects
+                self._covered.setdefault(number, []).append(counted)
             for exempted in counted.result.exemptions:
-                for later in self._later_matches(counted.namespace, counted.account, exempted):
+                for later in self._later_matches(counted, exempted):
                     if later not in applied:
                         self._shadowed_by.setdefault(later, set()).add(exempted.exemption)
         return tuple(map(self._usage, range(len(self._exemptions))))
 
-    def _later_matches(self, namespace: str, account: str, exempted: AppliedExemption) -> tuple[int, ...]:
-        """Return the later exemptions that match at least a part of what this one does."""
-        key = (namespace, account, exempted)
+    def _later_matches(self, counted: CountedResult, exempted: AppliedExemption) -> tuple[int, ...]:
+        """Return the later exemptions that also match what this one does."""
+        namespace, account, other = counted.namespace, counted.account, exempted.other_account
+        key = (namespace, account, other, exempted.rule, exempted.exemption)
         if key not in self._later:
             self._later[key] = tuple(
                 later
                 for later in self._active
                 if later > exempted.exemption
                 and exempted.rule in self._exemptions[later].rules
-                and any(
-                    self._exemptions[later].applies_to(namespace, account, "", other) for other in exempted.accounts
-                )
+                and self._exemptions[later].applies_to(namespace, account, "", other)
             )
         return self._later[key]
 
@@ -143,10 +161,10 @@ class ExemptionUsageCounter:
         exemption = self._exemptions[number]
         days_left = (exemption.until - self._today).days if exemption.until else None
         unread, includes = self._coverage.lacks(exemption), self._coverage.includes(exemption)
-        shadowed_by = self._shadowed_by.get(number, ())
+        covered, shadowed_by = self._covered.get(number, []), self._shadowed_by.get(number, ())
         if days_left is not None and days_left < 0:
             status = ExemptionStatus.EXPIRED
-        elif self._matches[number]:
+        elif covered:
             status = ExemptionStatus.IN_USE
         elif shadowed_by:
             status = ExemptionStatus.SHADOWED
@@ -164,7 +182,7 @@ class ExemptionUsageCounter:
             days_left=days_left,
             expires_soon=days_left is not None and 0 <= days_left < EXPIRES_SOON_DAYS,
             status=status,
-            matches=self._matches[number],
+            covers=exempt_counts(covered),
             shadowed_by=tuple(sorted(shadowed_by)) if status is ExemptionStatus.SHADOWED else (),
             partly_scanned=unread or not includes,
             unread=unread and _is_visible(exemption),

@@ -88,4 +88,8 @@ def _warned(warnings: _Comparison, after: EvaluationResult) -> Change | None:
 
 def _audited(before: EvaluationResult, after: EvaluationResult) -> Change:
     audited = _Comparison(before, after, Action.AUDIT)
-    return Change.AUDITED_DIFFERENTLY if audited.differ else Change.UNCHANGED
+    if not audited.differ:
+        return Change.UNCHANGED
+    if not audited.new:
+        return Change.NO_LONGER_AUDITED
+    return Change.NEWLY_AUDITED if audited.more and audited.old <= audited.new else Change.AUDITED_DIFFERENTLY

@@ -1,6 +1,7 @@
 """What ServiceAccounts may do, by RBAC: the permissions that make a leaked token dangerous."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Annotated
 
 import msgspec
@@ -14,6 +15,8 @@ RBAC_DEFAULTS = "rbac-defaults"
 _ACCOUNTS = "system:serviceaccounts"
 _EVERYBODY = frozenset({_ACCOUNTS, "system:authenticated"})
 _USER = "system:serviceaccount:"
+_SOME = "some "
+"""Before a resource that a role limits by `resourceNames`."""
 _READING = frozenset({"get", "list", "watch"})
 _WRITING = frozenset({"create", "update", "patch"})
 _WORKLOADS = frozenset({
@@ -30,8 +33,8 @@ class Permission(FastStrEnum):
     SECRETS = "read Secrets"
     EXEC = "execute in pods"
     WORKLOADS = "create workloads"
-    WRITE = "write other objects"
-    READ = "read other objects"
+    WRITE = "write resources"
+    READ = "read resources"
     UNKNOWN = "unknown"
 
 
@@ -40,20 +43,27 @@ class Grant(Struct, frozen=True, gc=False, rename="camel"):
 
     permission: Annotated[Permission, Meta(description="The group of permissions.")]
     namespaces: Annotated[tuple[str, ...], Meta(description="Where; empty: in the whole cluster.")]
+    resources: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="What it may write or read, somewhere in these namespaces; empty in the other groups, or"
+            " unknown. `*`: everything; `*.apps`: everything in this API group; `some secrets`: only by their names."
+        ),
+    ] = ()
 
     @property
     def severity(self) -> tuple[bool, int]:
         """A key that sorts grants, the most dangerous first.
 
-        Those in the whole cluster come before those in namespaces, except the permission to read other objects: that
-        comes last, and then what could not be read.
+        Those in the whole cluster come before those in namespaces, except the permission to read resources: that comes
+        last, and then what could not be read.
         """
         is_limited, rank = bool(self.namespaces), _SEVERITY[self.permission]
         return (True, rank + is_limited) if self.permission in _LAST else (is_limited, rank)
 
     @property
     def is_dangerous(self) -> bool:
-        """Whether it allows more than to read or write other objects."""
+        """Whether it is in a group of its own; to write or read any other resources is not."""
         return self.permission not in (Permission.WRITE, *_LAST)
 
     def covers(self, other: "Grant") -> bool:
@@ -86,14 +96,16 @@ class AccountGrants(Struct, frozen=True, gc=False, rename="camel"):
 
 
 _EDIT = frozenset(Permission) - {Permission.EVERYTHING, Permission.UNKNOWN}
-_DEFAULT_ROLES = {
-    "cluster-admin": frozenset({Permission.EVERYTHING}),
-    "admin": _EDIT,
-    "edit": _EDIT,
-    "view": frozenset({Permission.READ}),
-}
+_Permitted = frozenset[tuple[Permission, str]]
+"""Groups of permissions, each with a resource to write or read; empty: of another group, or not known."""
+_DEFAULT_ROLES: dict[str, _Permitted] = {
+    name: frozenset((permission, "") for permission in permissions)
+    for name, permissions in (
+        ("cluster-admin", {Permission.EVERYTHING}), ("admin", _EDIT), ("edit", _EDIT), ("view", {Permission.READ}),
+    )
+}  # fmt: skip
 """What ClusterRoles allow that every cluster has, for a scan that may not read ClusterRoles."""
-_NOT_READ = frozenset({Permission.UNKNOWN})
+_NOT_READ: _Permitted = frozenset({(Permission.UNKNOWN, "")})
 
 
 class RbacSubject(Object, frozen=True):
@@ -150,15 +162,16 @@ class Permissions:
 
     def __init__(self, *, is_partial: bool = False) -> None:
         self.is_partial = is_partial
-        self._roles: dict[tuple[str, str], frozenset[Permission]] = {}
+        self._roles: dict[tuple[str, str], _Permitted] = {}
+        self._known: dict[_Permitted, _Permitted] = {}
         self._bindings: dict[str, list[tuple[str, tuple[str, str]]]] = {}
         self._grants: dict[tuple[str, str], tuple[Grant, ...]] = {}
 
     def add_role(self, role: Role) -> None:
-        """Add a role; only the groups of its permissions are kept."""
+        """Add a role; only the groups of its permissions are kept, once for all roles with the same ones."""
         meta = role.metadata
-        permissions = frozenset(permission for rule in role.rules or () for permission in _permissions(rule))
-        self._roles[meta.namespace or "", meta.name or ""] = permissions
+        permitted = frozenset(chain.from_iterable(map(_permissions, role.rules or ())))
+        self._roles[meta.namespace or "", meta.name or ""] = self._known.setdefault(permitted, permitted)
 
     def add_binding(self, binding: Binding) -> None:
         """Add a binding."""
@@ -183,18 +196,21 @@ class Permissions:
     def _grants_of(self, namespace: str, account: str) -> tuple[Grant, ...]:
         users = (f"{_USER}{namespace}:{account}", f"{_ACCOUNTS}:{namespace}", *_EVERYBODY)
         places: dict[Permission, set[str]] = {}
+        resources: dict[Permission, set[str]] = {}
         for user in users:
             for where, role in self._bindings.get(user, ()):
-                for permission in self._permissions_of(role):
+                for permission, resource in self._permissions_of(role):
                     places.setdefault(permission, set()).add(where)
+                    resources.setdefault(permission, set()).add(resource)
         if self.is_partial:
             places[Permission.UNKNOWN] = {""}
         grants = (
-            Grant(permission, () if "" in where else tuple(sorted(where))) for permission, where in places.items()
+            Grant(permission, () if "" in where else tuple(sorted(where)), _widest(resources.get(permission, ())))
+            for permission, where in places.items()
         )
         return tuple(sorted(_without_implied(grants), key=lambda grant: grant.severity))
 
-    def _permissions_of(self, role: tuple[str, str]) -> frozenset[Permission]:
+    def _permissions_of(self, role: tuple[str, str]) -> _Permitted:
         permissions = self._roles.get(role)
         if permissions is None and self.is_partial and not role[0]:
             return _DEFAULT_ROLES.get(role[1], _NOT_READ)
@@ -218,38 +234,61 @@ def _user(subject: RbacSubject, namespace: str) -> str:
     return name if is_account or is_group else ""
 
 
-def _permissions(rule: PolicyRule) -> Iterator[Permission]:
-    """Yield the groups of permissions in a rule. What is limited to `resourceNames` is not called dangerous."""
+def _widest(resources: Iterable[str]) -> tuple[str, ...]:
+    """Return the resources without those that others include, such as `pods/log` with `pods`."""
+    every = {*resources} - {""}
+    if "*" in every:
+        return ("*",)
+    wider = ((resource, {resource.partition("/")[0], resource.removeprefix(_SOME)} - {resource}) for resource in every)
+    return tuple(sorted(resource for resource, others in wider if every.isdisjoint(others)))
+
+
+def _resources(rule: PolicyRule, resources: Iterable[str]) -> Iterator[str]:
+    """Yield resources of a rule, as in `Grant.resources`."""
+    some = _SOME if rule.resource_names else ""
+    groups = rule.api_groups or ()
+    for resource in resources:
+        if resource == "*" and "*" not in groups:
+            yield from (f"*.{group or 'core'}" for group in groups)
+        else:
+            yield f"{some}{resource}"
+
+
+def _permissions(rule: PolicyRule) -> Iterator[tuple[Permission, str]]:
+    """Yield the groups of permissions in a rule, each with what it may write or read.
+
+    What is limited to `resourceNames` is not called dangerous.
+    """
     verbs, resources = set(rule.verbs or ()), set(rule.resources or ())
     groups = set(rule.api_groups or ())
     if not verbs or not resources:
         return  # of nonResourceURLs
     every_verb, every_resource = "*" in verbs, "*" in resources
     if rule.resource_names:
-        yield Permission.READ if verbs <= _READING else Permission.WRITE
+        permission = Permission.READ if verbs <= _READING else Permission.WRITE
+        yield from ((permission, resource) for resource in _resources(rule, resources))
         return
     if every_verb and every_resource and "*" in groups:
-        yield Permission.EVERYTHING
+        yield Permission.EVERYTHING, ""
         return
 
-    def grants(wanted_verbs: Iterable[str], wanted: Iterable[str], group: str | None = "") -> bool:
+    def matching(wanted_verbs: Iterable[str], wanted: Iterable[str], group: str | None = "") -> set[str]:
         in_group = group is None or "*" in groups or group in groups
-        return in_group and (every_verb or not verbs.isdisjoint(wanted_verbs)) and (
-            every_resource or not resources.isdisjoint(wanted)
-        )  # fmt: skip
+        if not in_group or (not every_verb and verbs.isdisjoint(wanted_verbs)):
+            return set()
+        return {*wanted} if every_resource else resources.intersection(wanted)
 
-    roles = ("roles", "clusterroles")
-    applies_to = {
-        Permission.ESCALATION: grants(("escalate", "bind"), roles, "rbac.authorization.k8s.io")
-        or grants(("impersonate",), ("users", "groups", "serviceaccounts")),
-        Permission.TOKENS: grants(("create",), ("serviceaccounts/token",)),
-        Permission.SECRETS: grants(_READING, ("secrets",)),
-        Permission.EXEC: grants(_WRITING, ("pods/exec", "pods/attach", "pods/ephemeralcontainers", "nodes/proxy")),
-        Permission.WORKLOADS: grants(_WRITING, _WORKLOADS, None),
+    found = {
+        Permission.ESCALATION: matching(("escalate", "bind"), ("roles", "clusterroles"), "rbac.authorization.k8s.io")
+        | matching(("impersonate",), ("users", "groups", "serviceaccounts")),
+        Permission.TOKENS: matching(("create",), ("serviceaccounts/token",)),
+        Permission.SECRETS: matching(_READING, ("secrets",)),
+        Permission.EXEC: matching(_WRITING, ("pods/exec", "pods/attach", "pods/ephemeralcontainers", "nodes/proxy")),
+        Permission.WORKLOADS: matching(_WRITING, _WORKLOADS, None),
     }
-    dangerous = [permission for permission, applies in applies_to.items() if applies]
-    yield from dangerous
-    if not verbs <= _READING and (every_verb or every_resource or not dangerous):
-        yield Permission.WRITE
-    elif verbs <= _READING and (every_resource or not resources <= {"secrets"}):
-        yield Permission.READ
+    yield from ((permission, "") for permission, matched in found.items() if matched)
+    reads_only = verbs <= _READING
+    secrets = found.pop(Permission.SECRETS)
+    others = resources - (secrets if reads_only else set().union(*found.values()))
+    permission = Permission.READ if reads_only else Permission.WRITE
+    yield from ((permission, resource) for resource in _resources(rule, others))

@@ -181,7 +181,7 @@ class Scanner:
         namespaces |= {workload.namespace for workload in workloads} | {secret.namespace for secret in secrets}
         summary = aggregate.summarize(
             len(namespaces), self._finished_pods, workloads, secrets if snapshot.secrets_read else None,
-            simulates=simulates,
+            results=(results, simulated if simulates else None),
         )  # fmt: skip
         shown = FindingFilter(options.filters)
         counts = aggregate.rule_counts(results, simulated if simulates else None)
@@ -267,27 +267,27 @@ class Scanner:
 
     def _evaluated(self, legacy: LegacySecret, secret: LegacyTokenSecret) -> LegacySecret:
         recreated = recreated_secret(secret, is_copy=legacy.is_copy)
-        results = self._results(Subject.SECRET, secret.metadata, recreated, recreated.account)
+        results = self._results(Subject.SECRET, secret.metadata, recreated)
         return replace(legacy, **dict(zip(("result", "simulated", "change"), results, strict=True)))
 
     def _accounts(self) -> Iterator[ServiceAccountResult]:
         for account in self._snapshot.accounts:
             namespace, name = account.metadata.namespace or "", account.metadata.name or ""
             if self._is_selected(namespace):
-                results = self._results(Subject.SERVICE_ACCOUNT, account.metadata, account, name)
+                results = self._results(Subject.SERVICE_ACCOUNT, account.metadata, account)
                 yield ServiceAccountResult(name, *results, namespace, account.metadata.uid or "")
 
     def _csi_drivers(self) -> Iterator[CsiDriver]:
         """Yield the CSI drivers; none if namespaces are selected, as they belong to none."""
         for driver in () if self._options.filters.namespaces else self._snapshot.csi_drivers:
-            results = self._results(Subject.CSI_DRIVER, driver.metadata, driver, "")
+            results = self._results(Subject.CSI_DRIVER, driver.metadata, driver)
             yield CsiDriver(driver.metadata.name or "", *results, driver.metadata.uid or "")
 
     def _results(
-        self, subject: Subject, meta: ObjectIdentity, obj: NonPod, account: str
+        self, subject: Subject, meta: ObjectIdentity, obj: NonPod
     ) -> tuple[EvaluationResult, EvaluationResult | None, Change]:
-        result = self._evaluator.evaluate(subject, meta, obj, account)
-        simulated = self._simulated.evaluate(subject, meta, obj, account) if self._simulated else None
+        result = self._evaluator.evaluate(subject, meta, obj)
+        simulated = self._simulated.evaluate(subject, meta, obj) if self._simulated else None
         return result, simulated, change_between(result, simulated)
 
     def _exemption_usage(self, policy: Policy, results: list[CountedResult]) -> tuple[ExemptionUsage, ...]:

@@ -231,7 +231,7 @@ def exemptions(key: str, caption: str, usages: tuple[ExemptionUsage, ...]) -> Ta
         return Row([
             Cell(", ".join(usage.rules), look="code"),
             Cell(exemption_subjects(usage)),
-            Cell(exemption_status(usage, usages), usage.matches),
+            Cell(exemption_status(usage, usages), usage.covers.workloads),
             Cell(exemption_expiry(usage), expiry, "soon" if usage.expires_soon else ""),
             name(usage.reason),
         ])  # fmt: skip
