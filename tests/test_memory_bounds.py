@@ -62,7 +62,6 @@ OF_A_SHORT_LIFE = {
     "webhook/core/decision.py::Decision.encoded_patch": "of one review",
     "webhook/cluster/admission_history.py::_ManagedFields": "one object, while it is read",
     "webhook/cluster/report_writer.py::": "a scan's",
-    "webhook/cluster/legacy_writer.py::_Metadata": "one answer to a command",
     "webhook/cluster/workload_reader.py::": "a migration's",
     "webhook/cluster/certificates/status.py::": "of one command",
     "webhook/pki/rotation.py::StoredCertificates": "of one look at the Secret",

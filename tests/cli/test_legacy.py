@@ -180,7 +180,7 @@ def test_commands_retire_a_secret(api, tmp_path) -> None:
     assert yaml.safe_load(manifest.read_text())["metadata"]["annotations"]["tokenguard/disabled-reason"] == "wave 2"
     assert [*api.secrets] == ["b"]
     again = run("delete", "shop/a", "shop/b", "--yes", "--keep", str(tmp_path), status=1)
-    assert "Already deleted (1): shop/a" in again.stdout
+    assert "Already deleted, or being deleted (1): shop/a" in again.stdout
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y\n", 0), ("n\n", 2), ("", 2)], ids=["yes", "no", "end"])
@@ -228,6 +228,36 @@ def test_lost_connection_says_how_far_it_is(api) -> None:
     api.errors["/api/v1/namespaces/shop/secrets/b"] = ApiError(0, "cannot reach the API server", unreachable=True)
     done = run("disable", "-n", "shop", "--reason", "r", "--yes", status=2)
     assert "cannot reach the API server; 1 of 2 Secrets disabled: run the command again to go on" in done.stderr
+
+
+def test_interrupt_says_how_far_it_is(api, monkeypatch) -> None:
+    change = api.change_metadata
+
+    def interrupt(method, path, *more):
+        if path.endswith("/b"):
+            raise KeyboardInterrupt
+        return change(method, path, *more)
+
+    monkeypatch.setattr(api, "change_metadata", interrupt)
+    arguments = ("disable", "-n", "shop", "--reason", "r", "--yes", "-o", "json")
+    done = run(*arguments, status=130)
+    assert done.stderr == "error: interrupted; 1 of 2 Secrets disabled: run the command again to go on\n\n"
+    assert json.loads(done.stdout)["results"] == [{"secret": "shop/a", "error": "", "note": ""}]
+    monkeypatch.undo()
+
+
+@pytest.mark.usefixtures("api")
+def test_wave_that_was_interrupted_gets_no_larger() -> None:
+    arguments = ("disable", "-n", "shop", "--max", "1", "--yes", "--reason")
+    run(*arguments, "wave 1")
+    again = run(*arguments, "wave 1").stdout.splitlines()
+    assert again[0].startswith("Plan: disable 0 legacy Secrets ")
+    assert again[1:] == [
+        "Already disabled (1): shop/a",
+        "Of the same wave (1): disabled within the last hour for the same reason; another --reason begins another wave",
+        "For a later wave, because of --max (1): shop/b",
+    ]  # fmt: skip
+    assert run(*arguments, "wave 2").stdout.endswith("\ndisabled shop/b\n")
 
 
 def test_lost_connection_leaves_json_of_what_was_done(api) -> None:

@@ -1,5 +1,6 @@
 """Carrying out plans: what is sent, and that a command that was interrupted at any point can be called again."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,13 +15,17 @@ from webhook.legacy.metadata import RECORD, RetirableMetadata
 from webhook.legacy.plan import ChangeResult, Command, Selection, make_plan
 from webhook.legacy.record import Author
 
+ALL = Selection(namespaces=Globs(("shop",)), reason="wave 1")
 
-def run(api: Api, command: Command, *names: str, after_days: int = 0, forced: bool = False) -> list[ChangeResult]:
+
+def named(*names: str, forced: bool = False) -> Selection:
+    titles = frozenset(f"shop/{name}" for name in names)
+    return Selection(forced=titles) if forced else Selection(names=titles)
+
+
+def run(api: Api, command: Command, selection: Selection = ALL, after_days: int = 0) -> list[ChangeResult]:
     """Run a command, as the command line does it."""
     secrets = [read(RetirableMetadata, {"metadata": metadata}) for metadata in api.secrets.values()]
-    titles = frozenset(f"shop/{name}" for name in names)
-    selection = Selection(forced=titles) if forced else Selection(names=titles)
-    selection = selection if names else Selection(namespaces=Globs(("shop",)))
     report = Cluster(*secrets).report(after_days)
     plan = make_plan(command, report, selection, deleted=frozenset(f"shop/{name}" for name in api.manifests))
     assert not plan.refused, plan.refused
@@ -33,6 +38,23 @@ def run(api: Api, command: Command, *names: str, after_days: int = 0, forced: bo
 def disabled(*names: str) -> Api:
     api = Api(*names)
     run(api, Command.DISABLE)
+    return api
+
+
+def disabled_and_used(*names: str) -> Api:
+    """Return Secrets whose tokens are still used; other managers have changed the record of one."""
+    api = disabled(*names)
+    for secret in api.secrets.values():
+        secret["labels"][LAST_USED] = TODAY.isoformat()
+    first, *_ = api.applied.values()
+    first["annotations"] -= {"tokenguard/disabled-reason", "tokenguard/disabled-at"}
+    return api
+
+
+def disabled_by_others(*names: str) -> Api:
+    api = Api(*names)
+    for secret in api.secrets.values():
+        secret["labels"][INVALID] = day(9)
     return api
 
 
@@ -50,28 +72,36 @@ def state(api: Api) -> Any:
 
 
 @pytest.mark.parametrize("has_effect", [False, True], ids=["before its effect", "after its effect"])
-@pytest.mark.parametrize("command", Command)
+@pytest.mark.parametrize(("command", "before", "selection"), [
+    pytest.param(Command.DISABLE, Api, named(*NAMES), id="disable"),
+    pytest.param(Command.DISABLE, lambda *names: Api(*names, "c", "d"), replace(ALL, max_count=2), id="disable a wave"),
+    pytest.param(Command.RESTORE, disabled, named(*NAMES), id="restore"),
+    pytest.param(Command.RESTORE, disabled_and_used, Selection(still_used=True), id="restore still used"),
+    pytest.param(Command.RESTORE, disabled_by_others, named(*NAMES, forced=True), id="restore others'"),
+    pytest.param(Command.DELETE, disabled, named(*NAMES), id="delete"),
+    pytest.param(Command.DELETE, disabled, ALL, id="delete all"),
+])  # fmt: skip
 @pytest.mark.covers("failure-modes: retiring interrupted")
-def test_interrupted_command_can_be_called_again(command, has_effect) -> None:
-    whole = BEFORE[command](*NAMES)
+def test_interrupted_command_can_be_called_again(command, before, selection, has_effect) -> None:
+    whole = before(*NAMES)
     begun = len(whole.sent)
-    run(whole, command, *NAMES)
+    run(whole, command, selection)
     requests = len(whole.sent) - begun
     assert requests == {Command.DISABLE: 4, Command.RESTORE: 6, Command.DELETE: 4}[command]
     for number in range(1, requests + 1):
-        api = BEFORE[command](*NAMES)
+        api = before(*NAMES)
         api.fails_at, api.fails_after_effect = begun + number, has_effect
         with pytest.raises(ApiError, match="lost"):
-            run(api, command, *NAMES)
+            run(api, command, selection)
         api.fails_at = None
-        assert [result for result in run(api, command, *NAMES) if result.error] == []
+        assert [result for result in run(api, command, selection) if result.error] == []
         assert state(api) == state(whole), number
 
 
 def test_disable_labels_and_records_in_one_request() -> None:
     api = Api("a")
     api.secrets["a"]["labels"][LAST_USED] = day(90)
-    assert run(api, Command.DISABLE, "a") == [ChangeResult("shop/a")]
+    assert run(api, Command.DISABLE) == [ChangeResult("shop/a")]
     assert api.sent == [("PATCH", f"{SECRETS}/a"), ("POST", "/api/v1/namespaces/shop/events")]
     assert api.secrets["a"]["labels"] == {LAST_USED: day(90), INVALID: TODAY.isoformat()}
     assert api.secrets["a"]["annotations"] == {
@@ -91,16 +121,15 @@ def test_restore_leaves_nothing_of_the_record() -> None:
     api = disabled("a")
     api.secrets["a"]["annotations"]["team"] = "x"
     api.applied["a"]["annotations"].remove("tokenguard/disabled-reason")  # kubectl annotate has taken it over
-    run(api, Command.RESTORE, "a")
+    run(api, Command.RESTORE)
     assert api.secrets["a"]["annotations"] == {**ACCOUNT, "team": "x"}
     assert api.secrets["a"]["labels"] == {}
     assert [event["type"] for event in api.events.values()] == ["Warning", "Normal"]
 
 
 def test_restore_removes_the_label_of_another_manager_if_forced() -> None:
-    api = Api("a")
-    api.secrets["a"]["labels"][INVALID] = day(9)
-    run(api, Command.RESTORE, "a", forced=True)
+    api = disabled_by_others("a")
+    run(api, Command.RESTORE, named("a", forced=True))
     assert api.secrets["a"] == metadata("a") | {"resourceVersion": "3"}
 
 
@@ -110,7 +139,7 @@ def test_delete_keeps_a_manifest_without_data() -> None:
         "kubectl.kubernetes.io/last-applied-configuration": "{}", "copy": "eyJhbGciOi", "copy64": "WlhsS2FH... ZXlKaGJ",
         "team": "x",
     }  # fmt: skip
-    run(api, Command.DELETE, "a")
+    run(api, Command.DELETE)
     assert api.secrets == {}
     manifest = api.manifests["a"]
     assert (manifest["kind"], manifest["type"]) == ("Secret", "kubernetes.io/service-account-token")
@@ -137,7 +166,7 @@ def test_changed_secret_is_left_alone() -> None:
 def test_refused_event_does_not_stop_the_command() -> None:
     api = Api("a")
     api.errors["/api/v1/namespaces/shop/events"] = ApiError(403, "HTTP 403: no")
-    assert run(api, Command.DISABLE, "a") == [ChangeResult("shop/a", note="no Event recorded: HTTP 403: no")]
+    assert run(api, Command.DISABLE) == [ChangeResult("shop/a", note="no Event recorded: HTTP 403: no")]
     assert INVALID in api.secrets["a"]["labels"]
 
 
@@ -149,7 +178,7 @@ def test_unwritable_folder_ends_the_command_before_deletions() -> None:
 
     api.keep = keep
     with pytest.raises(ApiError, match="cannot keep the manifest of shop/a: No space left on device"):
-        run(api, Command.DELETE, "a")
+        run(api, Command.DELETE)
     assert [*api.secrets] == ["a"]
 
 

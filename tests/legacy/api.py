@@ -100,8 +100,9 @@ class Api:
     def _merge(self, metadata, wanted) -> None:
         for part in ("labels", "annotations"):
             for key, value in wanted.get(part, {}).items():
-                assert value is None
                 metadata[part].pop(key, None)
+                if value is not None:
+                    metadata[part][key] = value
 
     def keep(self, secret, manifest) -> None:
         self.manifests[secret.name] = manifest

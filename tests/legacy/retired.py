@@ -36,7 +36,7 @@ def disabled(
         "tokenguard/disabled-by": "alice", "tokenguard/disabled-at": f"{day(days)}T08:00:00Z",
         "tokenguard/disabled-reason": "wave 1",
         "tokenguard/disabled-last-used": "" if before is None else day(before),
-    }  # fmt: skip
+    } | metadata.pop("annotations", {})  # fmt: skip
     return secret(name, used, labels={INVALID: day(days)}, annotations=annotations, **metadata)
 
 

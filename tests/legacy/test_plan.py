@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from tests.legacy.retired import TODAY, Cluster, day, disabled, disabled_by_cleaner, secret
+from tests.scan.small_cluster import NOW
 from webhook.core.selectors import Accounts, Globs
 from webhook.legacy.plan import Command, Exclusion, Plan, Selection, make_plan
 from webhook.scan.report import UnreadResource
@@ -82,6 +83,23 @@ def test_wave_takes_the_worst_first_and_names_the_rest() -> None:
     assert plan.later == ("shop/s2", "shop/s3")
 
 
+@pytest.mark.parametrize(("minutes", "reason", "names", "expected"), [
+    pytest.param(0, "wave 1", (), ["s2"], id="the rest of the wave"),
+    pytest.param(59, "wave 1", (), ["s2"], id="within an hour"),
+    pytest.param(61, "wave 1", (), ["s2", "s3"], id="long ago"),
+    pytest.param(0, "wave 2", (), ["s2", "s3"], id="another wave"),
+    pytest.param(0, "wave 1", ("shop/s1",), ["s2", "s3"], id="named Secrets do not count"),
+])  # fmt: skip
+def test_wave_counts_what_was_just_disabled_for_its_reason(minutes, reason, names, expected) -> None:
+    at = NOW - dt.timedelta(minutes=minutes)
+    begun = disabled("s1", days=0, annotations={"tokenguard/disabled-at": at.isoformat()})
+    cluster = Cluster(begun, *(secret(f"s{number}") for number in range(2, 5)))
+    selection = Selection(names=frozenset(names), namespaces=Globs(("shop",)), max_count=2, reason=reason)
+    plan = plan_for(Command.DISABLE, cluster, selection)
+    assert taken(plan) == expected
+    assert plan.begun == 2 - len(expected)
+
+
 @pytest.mark.parametrize(("selection", "names"), [
     pytest.param(Selection(namespaces=Globs(("sh*",))), ["a", "b"], id="namespace"),
     pytest.param(Selection(namespaces=Globs(("other",))), [], id="other namespace"),
@@ -136,7 +154,7 @@ def test_restore_takes_what_tokenguard_disabled() -> None:
     assert plan.skipped[0].reasons == (
         f"field manager kube-controller-manager has disabled it on {day(3)}, not tokenguard",
     )
-    assert taken(plan_for(Command.RESTORE, cluster, Selection(still_used=True))) == ["e"]
+    assert taken(plan_for(Command.RESTORE, cluster, Selection(still_used=True))) == ["e", "d"]  # d is half restored
     assert taken(plan_for(Command.RESTORE, cluster, named(forced=("b",)))) == ["b"]
     assert plan_for(Command.RESTORE, cluster, named("c")).done == ("shop/c",)
 
@@ -170,6 +188,8 @@ def test_secret_that_is_being_deleted_is_left_alone() -> None:
     deleted = secret("s", deletionTimestamp="2026-11-24T00:00:00Z")
     [refusal] = plan_for(Command.DISABLE, Cluster(deleted), named(forced=("s",))).refused
     assert refusal.reasons == ("it is being deleted already",)
+    deletion = plan_for(Command.DELETE, Cluster(deleted), named("s"))
+    assert (deletion.done, deletion.exit_status) == (("shop/s",), 0)
 
 
 def test_name_of_no_secret_is_refused_unless_it_was_deleted() -> None:

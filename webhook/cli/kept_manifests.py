@@ -20,7 +20,10 @@ class KeptManifests:
         """Write the manifest of a Secret for its owner only; it is on disk then. Raises `OSError`."""
         folder = self._folder / secret.namespace
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file_durably(folder / f"{secret.name}.{secret.uid}.yaml", [write_document(manifest).encode()])
+        file = folder / f"{secret.name}.{secret.uid}.yaml"
+        replace_file_durably(file, [write_document(manifest).encode()])
+        for unfinished in folder.glob(f"{file.name}.*"):  # of a process that was killed
+            unfinished.unlink(missing_ok=True)
 
     def among(self, titles: Iterable[str]) -> frozenset[str]:
         """Return those Secrets, as `namespace/name`, whose manifest is here."""

@@ -74,8 +74,8 @@ class ChangeOptions:
     after_days: int = AFTER_DAYS
     audit_logs: tuple[str, ...] = ()
 
-    def selection(self, **more: bool) -> Selection:
-        """Return what the options select. Raises `click.UsageError` if that is nothing."""
+    def selection(self, **more: Any) -> Selection:
+        """Return what the options select, with `more` members. Raises `click.UsageError` if that is nothing."""
         selection = Selection(
             names=frozenset(self.names),
             forced=frozenset(self.forced),
@@ -152,10 +152,10 @@ def disable(*, reason: str | None, **options: Any) -> int:
     Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or the answer is no.
     """
     given = ChangeOptions(**options)
-    selection = given.selection(unused_only=is_given("unused_days"))
+    selection = given.selection(unused_only=is_given("unused_days"), reason=reason or "")
     if reason is None and not given.dry_run:
         raise click.UsageError("missing option --reason")
-    return _change(Command.DISABLE, given, selection, reason or "")
+    return _change(Command.DISABLE, given, selection)
 
 
 @click.command("restore")
@@ -181,7 +181,7 @@ def restore(*, reason: str | None, still_used: bool, **options: Any) -> int:
     Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or the answer is no.
     """
     given = ChangeOptions(**options)
-    return _change(Command.RESTORE, given, given.selection(still_used=still_used), reason or "")
+    return _change(Command.RESTORE, given, given.selection(still_used=still_used, reason=reason or ""))
 
 
 @click.command("delete")
@@ -213,9 +213,7 @@ def delete(*, keep: Path, **options: Any) -> int:
 COMMANDS = (disable, restore, delete)
 
 
-def _change(
-    command: Command, options: ChangeOptions, selection: Selection, reason: str = "", keep: Path = _KEPT
-) -> int:
+def _change(command: Command, options: ChangeOptions, selection: Selection, keep: Path = _KEPT) -> int:
     """Make a plan, show it, ask, and carry it out; return the exit status."""
     asks = not (options.yes or options.dry_run)
     if asks and (options.output != "text" or not _is_terminal()):
@@ -245,7 +243,9 @@ def _change(
             return _finish(plan, options, ())
         if asks and plan.secrets and not _confirm(command):
             return 2
-        writer = LegacyWriter(transport, Author(own_username(transport), transport.now(), reason), manifests.write)
+        writer = LegacyWriter(
+            transport, Author(own_username(transport), transport.now(), selection.reason), manifests.write
+        )
         writer.complete_events(lately)
         return _carry_out(plan, writer, options, keep)
 
@@ -257,11 +257,15 @@ def _carry_out(plan: Plan, writer: LegacyWriter, options: ChangeOptions, keep: P
         for result in writer.carry_out(plan):
             results.append(result)
             _show(plan.command, result, options)
-    except ApiError as error:
+    except (ApiError, KeyboardInterrupt) as error:
         _finish(plan, options, results)
         count = sum(not result.error for result in results)
         done = f"{count} of {counted(len(plan.secrets), 'Secret')} {_PAST[plan.command]}"
-        raise click.ClickException(f"{error}; {done}: run the command again to go on") from None
+        message = f"{str(error) or 'interrupted'}; {done}: run the command again to go on"
+        if isinstance(error, KeyboardInterrupt):
+            click.echo(f"error: {message}", err=True)
+            raise
+        raise click.ClickException(message) from None
     if plan.command is Command.DELETE and options.output == "text" and not all(result.error for result in results):
         click.echo(f"their manifests, without data, are in {plain(str(keep))}")
     return _finish(plan, options, results)

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from webhook.cluster.api_types import BY_NAME, Resource
 from webhook.cluster.event_recorder import event_manifest
 from webhook.cluster.listing import list_objects
@@ -18,7 +16,7 @@ from webhook.cluster.self_review import user_name
 from webhook.cluster.transport import CONFLICT, NOT_FOUND, ApiError, Transport
 from webhook.core.owner_event import OwnerEvent
 from webhook.core.token_objects import INVALID_SINCE
-from webhook.legacy.metadata import FIELD_MANAGER, RECORD
+from webhook.legacy.metadata import DISABLED_AT, FIELD_MANAGER, RECORD
 from webhook.legacy.plan import ChangeResult, Command, Plan
 from webhook.legacy.record import (
     Author,
@@ -37,14 +35,6 @@ _SECRETS: Resource[dict[str, Any]] = Resource("secrets", "/api/v1/secrets", dict
 _APPLY, _MERGE = "application/apply-patch+yaml", "application/merge-patch+json"
 Keep = Callable[[RetirableSecret, dict[str, Any]], None]
 """Writes the manifest of a Secret that is to be deleted; returns when it is on disk. Raises `OSError`."""
-
-
-class _Metadata(msgspec.Struct):
-    annotations: dict[str, str] = {}
-
-
-class _Answer(msgspec.Struct):
-    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
 
 
 def own_username(transport: Transport) -> str:
@@ -87,22 +77,25 @@ class LegacyWriter:
                 self._record(disabled_event(secret, Author(disabled.by, disabled.at, disabled.reason)))
 
     def _disable(self, secret: RetirableSecret) -> str:
-        metadata = {
+        metadata: dict[str, Any] = {
             "labels": disabling_labels(self._author),
             "annotations": disabling_annotations(secret, self._author),
         }
-        self._apply(secret, {**metadata, "resourceVersion": secret.resource_version})
+        identity = {"name": secret.name, "namespace": secret.namespace, "uid": secret.uid}
+        metadata |= {**identity, "resourceVersion": secret.resource_version}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        self._transport.change_metadata("PATCH", _path(secret), body, _APPLY, query)
         return self._record(disabled_event(secret, self._author))
 
     def _restore(self, secret: RetirableSecret) -> str:
         if secret.disabled:  # otherwise an interrupted command has removed the label
-            labels = {INVALID_SINCE: None}
-            self._merge(secret, {"labels": labels, "resourceVersion": secret.resource_version})
+            # Without a record, one is left until the Event exists, so that an interrupted command goes on.
+            record = {} if secret.disabled.recorded else {DISABLED_AT: self._author.timestamp}
+            metadata = {"labels": {INVALID_SINCE: None}, "annotations": record}
+            self._merge(secret, {**metadata, "resourceVersion": secret.resource_version})
         note = self._record(restored_event(secret, self._author))
-        left = self._apply(secret, {})
-        overwritten = {key: None for key in RECORD if key in left}  # by another manager, so that it owns them
-        if overwritten:
-            self._merge(secret, {"annotations": overwritten})
+        self._merge(secret, {"annotations": dict.fromkeys(RECORD)})  # whichever field manager owns them
         return note
 
     def _delete(self, secret: RetirableSecret) -> str:
@@ -121,16 +114,6 @@ class LegacyWriter:
         with _unless_gone():
             self._transport.change_metadata("DELETE", _path(secret), body, "application/json", {})
         return ""
-
-    def _apply(self, secret: RetirableSecret, metadata: Mapping[str, Any]) -> dict[str, str]:
-        """Apply these labels and annotations in place of those applied before; return all annotations."""
-        identity = {"name": secret.name, "namespace": secret.namespace, "uid": secret.uid}
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {**identity, **metadata}}
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        answer = self._transport.change_metadata("PATCH", _path(secret), body, _APPLY, query)
-        with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.json.decode(answer, type=_Answer).metadata.annotations
-        return {}
 
     def _merge(self, secret: RetirableSecret, metadata: Mapping[str, Any]) -> None:
         body = {"metadata": {"uid": secret.uid, **metadata}}

@@ -30,7 +30,7 @@ _EXCLUSIONS = {
 _DONE = {
     Command.DISABLE: "already disabled",
     Command.RESTORE: "not disabled",
-    Command.DELETE: "already deleted",
+    Command.DELETE: "already deleted, or being deleted",
 }
 
 
@@ -47,6 +47,9 @@ def format_plan(plan: Plan, options: FormatOptions = DEFAULT_OPTIONS) -> Iterato
     if plan.done:
         yield f"{_DONE[plan.command].capitalize()} ({len(plan.done)}): {first_names(plan.done)}"
     yield from _exclusions(plan, options)
+    if plan.begun:
+        origin = "disabled within the last hour for the same reason; another --reason begins another wave"
+        yield f"Of the same wave ({plan.begun}): {origin}"
     if plan.later:
         yield f"For a later wave, because of --max ({len(plan.later)}): {first_names(plan.later)}"
 

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from webhook.core.formatting import FastStrEnum, counted, did_you_mean
 from webhook.core.selectors import Accounts, Globs
+from webhook.legacy.record import disabled_lately
 from webhook.legacy.report import LegacyReport
 from webhook.legacy.retirable import RetirableSecret, RetirementState
 
@@ -49,6 +50,8 @@ class Selection:
     unused_only: bool = False
     still_used: bool = False
     max_count: int | None = None
+    reason: str = ""
+    """Why; the selected Secrets that `disable` has disabled lately for the same reason are of the same wave."""
 
     @property
     def named(self) -> frozenset[str]:
@@ -68,7 +71,7 @@ class Selection:
             yield Exclusion.ACCOUNT
         if self.unused_only and secret.disabled is None and _recent_use(secret, unused_days):
             yield Exclusion.USED
-        if self.still_used and secret.state is not RetirementState.STILL_USED:
+        if self.still_used and secret.state is not RetirementState.STILL_USED and not secret.half_restored:
             yield Exclusion.NOT_STILL_USED
         if secret.namespace == _KUBE_SYSTEM and not self._names_kube_system:
             yield Exclusion.KUBE_SYSTEM
@@ -105,6 +108,10 @@ class Plan(Struct, frozen=True, gc=False, rename="camel"):
     cluster: Annotated[str, Meta(description="The API server's address.")]
     context: Annotated[str, Meta(description="The context of the kubeconfig; empty in a pod.")]
     secrets: Annotated[tuple[RetirableSecret, ...], Meta(description="The Secrets to change, the worst first.")]
+    begun: Annotated[
+        int,
+        Meta(description="How many Secrets of this wave are disabled: within the last hour, for the same reason."),
+    ]
     later: Annotated[tuple[str, ...], Meta(description="Secrets for a later wave, because of --max.")]
     done: Annotated[tuple[str, ...], Meta(description="Secrets that are already as the command would leave them.")]
     forced: Annotated[tuple[Objection, ...], Meta(description="What --force overrides; these Secrets are changed.")]
@@ -146,6 +153,7 @@ def make_plan(
         report.cluster,
         report.context,
         secrets=tuple(planner.secrets),
+        begun=planner.begun,
         later=tuple(planner.later),
         done=tuple(planner.done),
         forced=tuple(planner.forced),
@@ -169,7 +177,8 @@ class _Planner:
             Command.RESTORE: self._against_restoring,
             Command.DELETE: self._against_deleting,
         }
-        self._chosen = 0
+        self.begun = self._count_begun()
+        self._chosen = self.begun
         self.secrets: list[RetirableSecret] = []
         self.later: list[str] = []
         self.done: list[str] = []
@@ -199,6 +208,19 @@ class _Planner:
         else:
             self.later.append(name)
 
+    def _count_begun(self) -> int:
+        """Return how many selected Secrets the same command has disabled before it was interrupted."""
+        selection, report = self._selection, self._report
+        if self._command is not Command.DISABLE or not selection.has_criteria:
+            return 0
+        return sum(
+            secret.disabled is not None
+            and secret.disabled.reason == selection.reason
+            and secret.title not in selection.named
+            and self._exclusion(secret) is None
+            for secret in disabled_lately(report.secrets, report.time)
+        )
+
     def _exclusion(self, secret: RetirableSecret) -> Exclusion | None:
         """Return why a Secret that is not named is not meant: only a disabled one is restored or deleted."""
         is_valid = secret.disabled is None and not secret.half_restored
@@ -210,7 +232,9 @@ class _Planner:
         """Return whether a Secret is as the command leaves it."""
         if self._command is Command.DISABLE:
             return secret.disabled is not None
-        return self._command is Command.RESTORE and secret.disabled is None and not secret.half_restored
+        if self._command is Command.DELETE:
+            return secret.deleting
+        return secret.disabled is None and not secret.half_restored
 
     def _objection(self, secret: RetirableSecret) -> Objection | None:
         """Return what is against changing a Secret: what --force cannot override, if there is such a reason."""

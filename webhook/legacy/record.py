@@ -15,8 +15,8 @@ from webhook.legacy.retirable import RetirableSecret
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _TOKEN_TEXTS = ("eyJ", "ZXlK")
 """How a JWT begins, as text and in base64."""
-_EVENT_LIFETIME = dt.timedelta(hours=1)
-"""How long an API server keeps Events by default."""
+_LATELY = dt.timedelta(hours=1)
+"""An API server keeps Events for so long by default."""
 _KEPT = ("name", "namespace", "uid", "creationTimestamp", "labels", "annotations", "ownerReferences", "finalizers")
 
 
@@ -50,8 +50,8 @@ def disabling_annotations(secret: RetirableSecret, author: Author) -> dict[str, 
 
 
 def disabled_lately(secrets: Iterable[RetirableSecret], now: dt.datetime) -> list[RetirableSecret]:
-    """Return those that were disabled so lately that their Event must exist, unless the command was interrupted."""
-    since = now - _EVENT_LIFETIME
+    """Return those that were disabled so lately that the command may have been interrupted, and called again."""
+    since = now - _LATELY
     return [secret for secret in secrets if secret.recorded_at is not None and secret.recorded_at >= since]
 
 
@@ -68,7 +68,8 @@ def restored_event(secret: RetirableSecret, author: Author) -> OwnerEvent:
     """Return the Event that tells that a token is valid again."""
     reason = f"; reason: {plain(author.reason)}" if author.reason else ""
     message = f"{plain(author.user)} restored the token of {_account(secret)} in this Secret: it is valid again{reason}"
-    return _event(secret, TOKEN_RESTORED, secret.recorded_at.isoformat() if secret.recorded_at else "", message)
+    occasion = secret.recorded_at or author.time.replace(microsecond=0)
+    return _event(secret, TOKEN_RESTORED, occasion.astimezone(dt.UTC).isoformat(), message)
 
 
 def _account(secret: RetirableSecret) -> str:
