@@ -1,6 +1,8 @@
 """Ctrl-C ends every command at any moment with status 130 and without a traceback."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import run_command
+from tests.interruptions import CHECKOUT, How, interrupt_at_each_write
 from tests.kubeconfigs import write_kubeconfig
+from tests.migrate.workloads import legacy_secret, workload
 
-CHECKOUT = Path(__file__).parents[2]
 IMPORTED = "import sys; sys.stderr.write('import\\n'); sys.stderr.flush(); import time; time.sleep(60)"
 
 
@@ -64,6 +68,48 @@ def test_interrupt_of_a_request_leaves_no_files(tmp_path) -> None:
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (130, "\n")
     assert [*(tmp_path / "tmp").iterdir()] == []
+
+
+VOLUMES = [{"name": "t", "secret": {"secretName": "app-token"}}]
+
+
+def using_legacy(name: str, namespace: str):
+    spec = {"serviceAccountName": "app", "containers": [{"name": "main"}], "volumes": VOLUMES}
+    return [legacy_secret("app-token", namespace=namespace), workload("Deployment", name, spec, namespace)]
+
+
+def written(folder: Path) -> dict[str, str]:
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("how", [How.KILLED, How.CTRL_C])
+def test_migration_that_was_interrupted_finishes_when_run_again(tmp_path, how) -> None:
+    """In a namespace a workload is finished and another one is new; another namespace is finished."""
+    before, after, out = (tmp_path / name for name in ("before.json", "after.json", "out"))
+    finished = workload("Deployment", "web", {"containers": [{"name": "main"}]}, "ci")
+    before.write_text("\n---\n".join(map(json.dumps, using_legacy("old", "shop") + using_legacy("web", "ci"))))
+    after.write_text("\n---\n".join(map(json.dumps, [*using_legacy("new", "shop"), finished])))
+
+    def prepare() -> None:
+        shutil.rmtree(out, ignore_errors=True)
+        assert run_command("migrate", str(before), "--output-dir", str(out)).returncode == 1
+        readme = out / "shop/README.md"
+        readme.write_text(readme.read_text().replace("- [ ] **Image", "- [x] **Image"))
+
+    command = ("migrate", str(after), "--output-dir", str(out))
+    prepare()
+    assert run_command(*command).returncode == 1
+    expected = written(out)
+    assert expected.keys() == {"README.md"} | {
+        f"shop/{name}" for name in ("README.md", "kustomization.yaml", "deployment-new.yaml")
+    }  # fmt: skip
+    assert "- [x] **Image" in expected["shop/README.md"]
+    number = 0
+    for number in interrupt_at_each_write(out, how, command, prepare, complete=1):
+        assert run_command(*command).returncode == 1
+        assert written(out) == expected, number
+    assert number > 10
+    assert written(out) == expected
 
 
 def wait_until_reading(process: subprocess.Popen) -> None:
