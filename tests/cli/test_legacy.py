@@ -87,6 +87,17 @@ def test_plan_names_the_workloads_that_refer_to_a_secret(api) -> None:
     assert "Workloads refer" not in run(*disable).stdout
 
 
+def test_plan_shows_ten_reasons_why_secrets_are_not_selected(api) -> None:
+    for number in range(12):
+        used = (api.now() - dt.timedelta(days=number)).date().isoformat()
+        copied = {**api.secrets["b"], "name": f"c{number:02}"}
+        api.secrets[copied["name"]] = {**copied, "labels": {"kubernetes.io/legacy-token-last-used": used}}
+    lines = run("disable", "-n", "shop", "--dry-run").stdout.splitlines()
+    begin = lines.index("Not selected (12)")
+    assert len([line for line in lines[begin:] if line.startswith("  shop/c")]) == 10
+    assert lines[-1] == "  and 2 more; --dry-run --output json has all"
+
+
 def test_list_of_unreadable_secrets_is_a_failure(api) -> None:
     api.errors["/api/v1/secrets"] = ApiError(403, "HTTP 403: no")
     shown = run("list", status=2).stdout

@@ -12,6 +12,8 @@ from webhook.formatters.wrapping import wrapped
 from webhook.legacy.plan import Command, Exclusion, Objection, Plan
 from webhook.legacy.retirable import RetirableSecret
 
+_MAX_SKIPPED = 10
+"""More entries would hide the plan above the question."""
 _EFFECTS = {
     Command.DISABLE: (
         "The API server refuses these tokens within 10 seconds.",
@@ -43,7 +45,7 @@ def format_plan(plan: Plan, options: FormatOptions = DEFAULT_OPTIONS) -> Iterato
     yield from _effects(plan)
     yield from _objections("Forced", plan.forced, options)
     yield from _objections("Refused", plan.refused, options)
-    yield from _objections("Not selected", plan.skipped, options)
+    yield from _objections("Not selected", plan.skipped, options, _MAX_SKIPPED)
     if plan.done:
         yield f"{_DONE[plan.command].capitalize()} ({len(plan.done)}): {first_names(plan.done)}"
     yield from _exclusions(plan, options)
@@ -95,16 +97,19 @@ def _exclusions(plan: Plan, options: FormatOptions) -> Iterator[str]:
         yield from wrapped(f"  {excluded.count}: {reason}", options.width)
 
 
-def _objections(title: str, objections: Iterable[Objection], options: FormatOptions) -> Iterator[str]:
-    """Yield an entry for all Secrets with the same reasons."""
+def _objections(title: str, objections: Iterable[Objection], options: FormatOptions, limit: int = 0) -> Iterator[str]:
+    """Yield an entry for all Secrets with the same reasons; with a `limit` no more entries."""
     alike: dict[tuple[str, ...], list[Objection]] = {}
     for objection in objections:
         alike.setdefault(objection.reasons, []).append(objection)
     if not alike:
         return
     yield f"{title} ({sum(map(len, alike.values()))})"
-    for reasons, same_reasons in alike.items():
+    shown = [*alike.items()][: limit or len(alike)]
+    for reasons, same_reasons in shown:
         can_force = title != "Forced" and same_reasons[0].can_force and len(same_reasons) == 1
         force = f" (--force {same_reasons[0].secret} overrides it)" if can_force else ""
         names = first_names(objection.secret for objection in same_reasons)
         yield from wrapped(f"  {names}: {plain('; '.join(reasons))}{force}", options.width)
+    if more := sum(len(group) for group in [*alike.values()][len(shown) :]):
+        yield f"  and {more} more; --dry-run --output json has all"
