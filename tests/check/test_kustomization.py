@@ -63,3 +63,10 @@ def test_many_kustomizations_are_one_warning_with_their_folders(count: int, more
     )
     listed = [each for each in report.not_evaluated if "kustomize build" in each.problem.message]
     assert len(listed) == count
+
+
+def test_folder_with_a_kustomization_only_is_an_error_that_says_how_to_check_it(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("resources: [../base]\n")
+    [problem] = checked_paths(tmp_path).problems
+    build = "to check a kustomization: kustomize build FOLDER | tokenguard check -"
+    assert problem.message == f"contains no Kubernetes manifest; {build}"

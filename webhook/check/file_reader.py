@@ -78,4 +78,6 @@ def _without_manifests(report: CheckReport) -> Iterator[InputProblem]:
         paths = {file.source.path for file in report.files if file.source.root == root}
         rendering = rendering_advice(problem.message for problem in templates if problem.path in paths)
         hint = f", only unrendered templates; render them first: {rendering}" if rendering else ""
+        if not hint and any(Path(path).name in FILE_NAMES for path in paths):
+            hint = "; to check a kustomization: kustomize build FOLDER | tokenguard check -"
         yield InputProblem(root, f"contains no Kubernetes manifest{hint}")
