@@ -65,7 +65,7 @@ def test_many_kustomizations_are_one_warning_with_their_folders(count: int, more
     assert len(listed) == count
 
 
-def test_folder_with_a_kustomization_only_is_an_error_that_says_how_to_check_it(tmp_path: Path) -> None:
+def test_folder_with_only_a_kustomization_says_how_to_check_it(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text("resources: [../base]\n")
     [problem] = checked_paths(tmp_path).problems
     build = "to check a kustomization: kustomize build FOLDER | tokenguard check -"
