@@ -228,11 +228,14 @@ def rich_cases(draw: st.DrawFn, number: int) -> list[Case]:
     return made
 
 
-def generated(count: int, pods_for_each: int) -> list[Case]:
-    """Return so many generated policies, each with so many generated pods, a TokenRequest and a Secret."""
+def generated(count: int, pods_for_each: int, *, patched: bool) -> list[Case]:
+    """Return so many generated policies, each with so many generated pods, a TokenRequest and a Secret.
+
+    Those for the `patched` variant are others.
+    """
     cases: list[Case] = []
 
-    @seed(20261126)
+    @seed(20261126 if patched else 20261127)
     @settings(
         max_examples=count,
         database=None,

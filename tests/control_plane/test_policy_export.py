@@ -56,7 +56,7 @@ def test_recorded_objects_get_the_same_verdicts(request, patched) -> None:
 
 @EACH_VARIANT
 def test_generated_cases_get_the_same_verdicts(request, patched) -> None:
-    cases = export_cases.generated(8, PODS_FOR_EACH)
+    cases = export_cases.generated(8, PODS_FOR_EACH, patched=patched)
     assert_equal(plane_for(request, patched=patched), cases, patched=patched, at_least=200)
 
 
@@ -68,7 +68,7 @@ def test_golden_cases_get_the_same_patches(patching_plane) -> None:
 @IN_FULL
 @EACH_VARIANT
 def test_a_thousand_generated_policies_get_the_same_verdicts(request, patched) -> None:
-    cases = export_cases.generated(POLICIES // 2, PODS_FOR_EACH)
+    cases = export_cases.generated(POLICIES // 2, PODS_FOR_EACH, patched=patched)
     assert_equal(plane_for(request, patched=patched), cases, patched=patched, at_least=POLICIES * 10)
 
 
