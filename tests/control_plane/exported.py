@@ -26,7 +26,7 @@ from webhook.core.evaluate import evaluate
 from webhook.core.json_patch import assemble
 from webhook.core.kinds import Subject
 from webhook.core.lifetimes import YEAR
-from webhook.core.policy.model import Action, Policy
+from webhook.core.policy.model import Action, Mode, Policy
 from webhook.core.rules import RULES
 from webhook.core.secret_content import ReviewedSecret
 from webhook.export.compiler import compile_policy
@@ -444,7 +444,7 @@ def _compare_verdicts(
                 continue
             if rule.name == "legacy-token-secret" and _is_unreadable(case, request):
                 tally.explained["legacy-token-secret: whose token a text is"] += 1
-            elif rule.name == "token-expiration" and Action.AUDIT in expected.get("api-token-automount", {}):
+            elif rule.name == "token-expiration" and "api-token-automount" in expected and _would_remove(case):
                 tally.explained["token-expiration: a token that would be removed"] += 1
             else:
                 said = f"expected {expected.get(rule.name)}, got {actual.get(rule.name)}"
@@ -493,6 +493,12 @@ def _agree(expected: dict[Action, list[str]], actual: dict[Action, list[str]], e
 def _stem(line: str) -> str:
     """Return the part of a line before its hint, and before the name of an account that CEL cannot read."""
     return re.split(r"; | of (?=\")", line)[0]
+
+
+def _would_remove(case: Case) -> bool:
+    """Return whether the policy only reports what `api-token-automount` would remove."""
+    namespace_policy = case.policy.in_namespace(case.namespace, frozenset(case.namespace_labels))
+    return namespace_policy.mode is not Mode.ENFORCE and namespace_policy.rules["api-token-automount"] is Action.PATCH
 
 
 def _is_unreadable(case: Case, request: AdmissionRequest) -> bool:
