@@ -61,7 +61,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
                    " repeated.")  # fmt: skip
 @click.option("--force-exclude", is_flag=True,
               help="Also apply --exclude and .tokenguardignore to files named on the command line. For"
-                   " pre-commit, which names each file.")  # fmt: skip
+                   " hooks of pre-commit that pass file names.")  # fmt: skip
 @click.option("--max-findings", type=click.IntRange(min=0), default=MAX_FINDINGS, metavar="NUMBER",
               help="Maximum number of findings in text output, the most severe first; the summary counts all. 0:"
                    " no limit.")  # fmt: skip
@@ -112,9 +112,9 @@ def command(
 
     Every option has an environment variable: TOKENGUARD_ and its name, like TOKENGUARD_OUTPUT or TOKENGUARD_FAIL_ON.
 
-    Exit status: 0 no finding; 1 an object would be denied, patched or warned about, a value has a wrong type, or with
-    --strict there is a warning; 2 a document is not YAML or JSON, its kind or version is missing or misspelt, a file
-    cannot be read or changed, or no manifest was found.
+    Exit status: 0 no finding that --fail-on selects; 1 such a finding (an object would be denied, patched or warned
+    about), a value of a wrong type, or with --strict a warning; 2 a document is not YAML or JSON, its kind or version
+    is missing or misspelt, a file cannot be read or changed, or no manifest was found.
     """
     _validate_options(paths, fix=fix, write=write, diff=diff, verbose=verbose, quiet=quiet)
     paths = paths or (STDIN,)

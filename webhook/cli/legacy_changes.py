@@ -142,14 +142,14 @@ def disable(*, reason: str | None, **options: Any) -> int:
     Refuses a Secret if a workload refers to it, if workloads that may refer to it could not be read, if its token was
     used within --unused-days, if its last use is unknown, or if it is too early to tell, because the Secret or the
     record of its uses is younger than --unused-days. Secrets that you name with --force are disabled all the same. If
-    you give --unused-days, it also selects: only tokens that were unused for that long.
+    you give --unused-days, only tokens that were unused for that long are selected.
 
     \b
     Examples:
       tokenguard legacy disable --unused-days 90 --dry-run
       tokenguard legacy disable shop/robot-token --reason "replaced, SHOP-12"
 
-    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or the answer is no.
+    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or you answered no.
     """
     given = ChangeOptions(**options)
     selection = given.selection(unused_only=is_given("unused_days"), reason=reason or "")
@@ -167,10 +167,10 @@ def disable(*, reason: str | None, **options: Any) -> int:
 def restore(*, reason: str | None, still_used: bool, **options: Any) -> int:
     """Make disabled tokens valid again.
 
-    Removes the label, and what 'disable' recorded. Refuses a Secret that tokenguard has not disabled, for example one
-    that the cleaner of Kubernetes has disabled, unless --force names it.
+    Removes the label that 'disable' set, and what it recorded. Refuses a Secret that tokenguard has not disabled, for
+    example one that the cleaner of Kubernetes has disabled, unless --force names it.
 
-    tokenguard denies the removal of the label, so the caller needs an exemption from the rule legacy-token-secret; see
+    The rule legacy-token-secret denies the removal of the label, so where it is enforced, you need an exemption; see
     docs/retire.md.
 
     \b
@@ -178,7 +178,7 @@ def restore(*, reason: str | None, still_used: bool, **options: Any) -> int:
       tokenguard legacy restore shop/robot-token --reason "still used by the backup"
       tokenguard legacy restore --still-used
 
-    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or the answer is no.
+    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or you answered no.
     """
     given = ChangeOptions(**options)
     return _change(Command.RESTORE, given, given.selection(still_used=still_used, reason=reason or ""))
@@ -204,7 +204,7 @@ def delete(*, keep: Path, **options: Any) -> int:
       tokenguard legacy delete --namespace '*' --dry-run
       tokenguard legacy delete shop/robot-token --keep ~/retired-secrets
 
-    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or the answer is no.
+    Exit status: 0 done; 1 a named Secret is refused; 2 usage error or failed run, or you answered no.
     """
     given = ChangeOptions(**options)
     return _change(Command.DELETE, given, given.selection(), keep=keep)

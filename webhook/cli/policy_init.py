@@ -31,8 +31,8 @@ def _refuse_namespace(_context: click.Context, _option: click.Parameter, namespa
 @click.option("--days", type=POSITIVE_DAYS, default=90, metavar="DAYS",
               help="Days after which the exemptions of the draft end.")  # fmt: skip
 @click.option("--exempt-secrets", is_flag=True,
-              help="Also exempt the accounts of legacy Secrets in use from legacy-token-secret, so that these Secrets"
-                   " can be created again. Anyone who may create Secrets there can then get new tokens of these"
+              help="Also exempt, from the rule legacy-token-secret, the accounts of legacy Secrets in use, so that"
+                   " these Secrets can be created again. Anyone who may create Secrets there can then get new tokens of these"
                    " accounts.")  # fmt: skip
 @click.option("--audiences-by-namespace", is_flag=True,
               help="If only one namespace uses an audience, allow it in that namespace only, by an"

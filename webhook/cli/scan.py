@@ -70,7 +70,7 @@ def _warn_without_checklists(checklists: str) -> None:
 @click.option("--simulate", metavar="FILE", help="Show what would change under the policy in this file.")
 @click.option("-n", "--namespace", "namespaces", multiple=True, type=NAMESPACE_GLOB,
               help="Scan only this namespace. * matches any characters. A name without * needs permissions in that"
-                   " namespace only, a glob with * in the whole cluster. May be repeated.")  # fmt: skip
+                   " namespace only, a pattern with * needs them in the whole cluster. May be repeated.")  # fmt: skip
 @click.option("--rule", "rules", multiple=True, type=Choice(tuple(BY_NAME)), metavar="RULE",
               help="Show only findings of this rule; outcomes count all findings. May be repeated.")  # fmt: skip
 @click.option("--action", "actions", multiple=True, type=Choice([action.value for action in Action][:-1]),
