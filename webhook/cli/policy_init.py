@@ -32,7 +32,7 @@ def _refuse_namespace(_context: click.Context, _option: click.Parameter, namespa
               help="Days after which the exemptions of the draft end.")  # fmt: skip
 @click.option("--exempt-secrets", is_flag=True,
               help="Also exempt, from the rule legacy-token-secret, the accounts of legacy Secrets in use, so that"
-                   " these Secrets can be created again. Anyone who may create Secrets there can then get new tokens of these"
+                   " these can be created again. Anyone who may create Secrets there can then get new tokens of these"
                    " accounts.")  # fmt: skip
 @click.option("--audiences-by-namespace", is_flag=True,
               help="If only one namespace uses an audience, allow it in that namespace only, by an"
