@@ -61,6 +61,14 @@ EXCLUDED = {
     "two stars at the end": (["charts/**"], [file for file in TREE if not file.startswith("charts")]),
     "several": (["charts", "deploy"], ["a.yaml", "t.json"]),
     "letters of another case": (["A.yaml"], list(TREE)),
+    "included again": (
+        ["*.yaml", "!a.yaml"],
+        [file for file in TREE if file.endswith(("/a.yaml", ".json"))] + ["a.yaml"],
+    ),
+    "included again, and excluded": (["*.yaml", "!a.yaml", "*.yaml"], ["t.json"]),
+    "included before it is excluded": (["!a.yaml", "*.yaml"], ["t.json"]),
+    "included, not excluded": (["!a.yaml"], list(TREE)),
+    "below an excluded folder": (["charts", "deploy", "!a.yaml"], ["a.yaml", "t.json"]),
 }
 
 
@@ -110,6 +118,7 @@ def test_find_exclude_wins_over_the_ignore_file(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").touch()
     (tmp_path / ".tokenguardignore").write_text("*.yaml\n!a.yaml\n!b.yaml\n")
     assert [file.path for file in find([str(tmp_path)], ["a.yaml"])] == [str(tmp_path / "b.yaml")]
+    assert len([*find([str(tmp_path)], ["!*.yaml"])]) == 2
 
 
 def test_find_unreadable_ignore_file_is_a_problem(tmp_path: Path) -> None:
@@ -219,11 +228,12 @@ def test_find_names_what_it_excludes_and_unused_globs(tmp_path) -> None:
         (tmp_path / name).touch()
     (tmp_path / ".tokenguardignore").write_text("t.json\n")
     unused: list[InputProblem] = []
-    globs = ["./charts/web", "test", "[", "no/such"]
+    globs = ["!t.json", "./charts/web", "test", "[", "no/such", "!a.yaml"]
     files = list(input_files.find([str(tmp_path)], globs, warn=unused.append))
     excluded = [file.path for file in files if isinstance(file, ExcludedPath)]
-    assert excluded == [str(tmp_path / name) for name in ("t.json", "charts/web", "deploy/test")]
-    assert [each.message for each in unused] == [f'--exclude "{glob}" excludes nothing' for glob in ("[", "no/such")]
+    assert excluded == [str(tmp_path / name) for name in ("charts/web", "deploy/test")]
+    messages = [f'--exclude "{glob}" excludes nothing' for glob in ("[", "no/such")]
+    assert [each.message for each in unused] == [*messages, '--exclude "!a.yaml" includes nothing again']
 
 
 def test_find_exclude_is_relative_to_the_working_directory_too(tmp_path, monkeypatch) -> None:

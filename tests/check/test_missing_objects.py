@@ -16,7 +16,7 @@ def test_missing_secret_is_named_in_the_summary() -> None:
     report = checked(POD)
     [line] = missing(report)
     assert line.startswith(
-        "1 Secret is referred to but not among the manifests: shop/robot-token; 'tokenguard objects'"
+        "1 Secret is referred to but not among the manifests: shop/robot-token; to find legacy Secrets"
     )
     assert json_document(report)["missingSecrets"] == [{"namespace": "shop", "name": "robot-token"}]
     assert report.exit_status == 0
@@ -64,7 +64,7 @@ NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
 def test_check_unknown_labels_that_matter_are_a_warning(rest: str, labels: str) -> None:
     report = checked(POD, POD, under=policy(HEAD + rest))
     [warning] = report.warnings
-    advice = "add the Namespace; 'tokenguard objects' prints those of a cluster"
+    advice = "add the Namespace, or use --objects with the output of 'tokenguard objects'"
     assert warning.message == f'{UNKNOWN}"shop" are unknown, and the policy selects by {labels}; {advice}'
     assert (warning.line, report.exit_status) == (1, 0)
 

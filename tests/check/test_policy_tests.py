@@ -324,10 +324,11 @@ def test_mistake_in_the_cluster_is_an_error(tmp_path: Path, state: str, message:
 
 def test_file_with_the_cluster_may_have_other_objects(tmp_path: Path) -> None:
     other = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n"
+    namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n"
     case = f"case: it\n{POD}cluster: [state.yaml]\n"
-    assert run(tmp_path, test=case, state=other).exit_status == 0
+    assert run(tmp_path, test=case, state=other + namespace).exit_status == 0
     report = run(tmp_path, state=f"{other}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: x}}\ntpye: q\n")
-    message = 'cluster[0]: "state.yaml": line 5: unknown field "tpye"; did you mean "type"?'
+    message = 'cluster[0]: "state.yaml": line 8: unknown field "tpye"; did you mean "type"?'
     assert [problem.message for problem in report.problems] == [message]
 
 

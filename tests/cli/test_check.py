@@ -575,10 +575,56 @@ def test_stdin_filename_is_the_name_in_every_format() -> None:
 
 
 def test_stdin_filename_without_stdin_is_warned_about(folder: Path) -> None:
-    warning = "warning: long.yaml: --stdin-filename has no effect without - for standard input"
+    warning = "warning: charts/shop: --stdin-filename has no effect without - for standard input"
     done = check("--stdin-filename", "charts/shop", "long.yaml", at=folder)
     assert (done.exit_code, warning in done.stdout.splitlines()) == (1, True)
     assert "has no effect" not in check("--stdin-filename", "a", "long.yaml", "-", stdin=SEED_POD, at=folder).stdout
+
+
+def test_objects_are_known_but_neither_evaluated_nor_printed(folder: Path) -> None:
+    secret = folder / "objects.yaml"
+    secret.write_text(LEGACY_SECRET)
+    pod = folder / "pod.yaml"
+    pod.write_text(LEGACY_POD)
+    done = check("-o", "json", str(pod), "--objects", str(secret))
+    assert [finding["rule"] for finding in json.loads(done.stdout)["findings"]] == ["legacy-token-reference"]
+    fixed = check("--fix", str(pod), "--objects", str(secret))
+    assert (fixed.stdout, fixed.exit_code) == (f"---\n{LEGACY_POD}", 1)
+    assert check(str(pod)).exit_code == 0
+    assert check("-", "--objects", str(secret), stdin=SEED_POD).exit_code == 0
+
+
+def test_objects_are_all_that_the_cluster_has(folder: Path) -> None:
+    """Other Secrets count as no legacy Secrets, as for `serve --objects`."""
+    (folder / "objects.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
+    assert "robot-token" in check(stdin=LEGACY_POD).stdout
+    assert "robot-token" not in check("--objects", "objects.yaml", "-", stdin=LEGACY_POD, at=folder).stdout
+
+
+def test_objects_may_come_from_standard_input(folder: Path) -> None:
+    (folder / "pod.yaml").write_text(LEGACY_POD)
+    assert check("--objects", "-", "pod.yaml", stdin=LEGACY_SECRET, at=folder).exit_code == 1
+    assert "--objects - reads standard input" in check("--objects", "-", stdin=LEGACY_SECRET).stderr
+
+
+OBJECTS_ERRORS = {
+    "no such file": (None, "objects.yaml: no such file or directory"),
+    "no state": (LONG_POD, "objects.yaml:1: contains no Secret, Namespace or ServiceAccount"),
+    "not YAML": ("a: {", "objects.yaml:2:1: is not YAML"),
+    "misspelt": (
+        LEGACY_SECRET.replace("\ntype", "\ntpye"),
+        'objects.yaml:3: unknown field "tpye"; did you mean "type"?',
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), OBJECTS_ERRORS.values(), ids=OBJECTS_ERRORS)
+def test_objects_with_a_mistake_end_the_run(folder: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (folder / "objects.yaml").write_text(content)
+    done = check("--objects", "objects.yaml", "long.yaml", at=folder)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize("output", ["json", "sarif", "junit"])

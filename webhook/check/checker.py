@@ -66,6 +66,7 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     now: dt.datetime,
     namespace: str,
     own_namespace: str = DEFAULT_NAMESPACE,
+    cluster_objects: Sequence[Manifest] | None = None,
     stdin: BinaryIO,
     in_use: PolicyInUse | None = None,
     step: Callable[[str], None] = lambda _: None,
@@ -73,7 +74,8 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     """Read the files and evaluate every object in them at the time `now` (aware).
 
     Objects without a namespace are in `namespace`; tokenguard is installed in `own_namespace`. All files are read
-    first: the Secrets, Namespaces and ServiceAccounts in any of them are the cluster state of the evaluation. `in_use`
+    first: the Secrets, Namespaces and ServiceAccounts in any of them are the cluster state of the evaluation, together
+    with `cluster_objects`, which are not evaluated; with these, any other Secret counts as no legacy Secret. `in_use`
     describes the policy in the report. `step` is called with the progress.
     """
     report = CheckReport(in_use or PolicyInUse(revision=policy.revision, mode=policy.mode), help=policy.help)
@@ -81,7 +83,8 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     sources = list(sources)
     read_all(report, sources, stdin, step)
     manifests = [manifest for file in files for manifest in file.reading.manifests]
-    cluster = cluster_of(manifests, ClusterState(own_namespace=own_namespace), namespace)
+    base = cluster_of(cluster_objects or (), ClusterState(own_namespace=own_namespace), namespace)
+    cluster = cluster_of(manifests, base, namespace)
     missing = MissingSecrets(manifests, policy, cluster, namespace)
     evaluator = _Evaluator(policy, cluster, now, report, missing)
     scopes = Scopes(manifests, namespace)
@@ -91,7 +94,8 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
             evaluator.evaluate(file, manifest, scopes.namespace_of(manifest))
     report.summary.files = len({each.file_path for each in report.evaluations if each.is_evaluated})
     require_objects(report, sources)
-    report.missing_secrets |= missing.users
+    if cluster_objects is None:
+        report.missing_secrets |= missing.users
     for warnings in (
         missing_namespaces(report.evaluations, policy, cluster),
         namespace_placeholders(report.evaluations),

@@ -2,7 +2,8 @@
 
 A line means what it means in a `.gitignore`: without a slash it matches a name at any depth, with a slash the path from
 the folder of the file; `*` and `?` match no slash, `**` matches any number of folders, a slash at the end matches
-folders only, and after `!` it includes again what earlier lines exclude.
+folders only, and after `!` it includes again what earlier lines exclude. The arguments of `--exclude` come after the
+lines of all files.
 """
 
 import os
@@ -48,7 +49,7 @@ def _absolute(path: str) -> Path:
 class IgnoreRules:
     """The rules for one given folder: of the files in it, and in the folders above it up to the working directory.
 
-    `used_globs` are the arguments that excluded something.
+    `used_globs` are the arguments that excluded something or, after `!`, included it again.
     """
 
     def __init__(self, root: str, exclude: Iterable[str], on_error: Callable[[OSError], None]) -> None:
@@ -82,14 +83,14 @@ class IgnoreRules:
         self._rules += (_Rule(text, path.parts) for text in texts if text and not text.startswith("#"))
 
     def excludes(self, folder: str, name: str, *, is_folder: bool) -> bool:
-        """Return whether a file or folder is excluded: by an argument, or by the last line that matches it."""
+        """Return whether a file or folder is excluded: the last line that matches it decides."""
         path = (_absolute(folder) / name).parts
-        globs = {rule.line for rule in self._last if rule.matches(path, is_folder=is_folder)}
-        self.used_globs |= globs
-        excluded = bool(globs)
-        if not excluded:
-            matching = [rule for rule in self._rules if rule.matches(path, is_folder=is_folder)]
-            excluded = bool(matching) and not matching[-1].includes
+        excluded = False
+        for rule in self._rules + self._last:
+            if rule.matches(path, is_folder=is_folder):
+                if not rule.includes or excluded:
+                    self.used_globs.add(rule.line)
+                excluded = not rule.includes
         self.has_excluded |= excluded
         return excluded
 

@@ -99,8 +99,8 @@ def find(
     exclude nothing, and a name of standard input that is not read.
     """
     known: set[tuple[bool, str]] = set()
-    unused = dict.fromkeys(exclude)
-    globs = tuple(unused)
+    globs = tuple(exclude)
+    unused = dict.fromkeys(globs)
     for path in (given := list(paths)):
         if excludes_named and path != STDIN and is_excluded(path, globs):
             yield ExcludedPath(path)
@@ -113,9 +113,10 @@ def find(
                 known.add(key)
                 yield InputFile(stdin_name, root=stdin_name, is_stdin=True) if file.path == STDIN else file
     if stdin_name != STDIN and STDIN not in given:
-        warn(InputProblem(given[0], "--stdin-filename has no effect without - for standard input"))
+        warn(InputProblem(stdin_name, "--stdin-filename has no effect without - for standard input"))
     for glob in () if excludes_named else unused:
-        warn(InputProblem(given[0], f"--exclude {quote(glob)} excludes nothing"))
+        effect = "includes nothing again" if glob.startswith("!") else "excludes nothing"
+        warn(InputProblem(given[0], f"--exclude {quote(glob)} {effect}"))
 
 
 def _files_of(

@@ -15,6 +15,8 @@ from webhook.core.rules.legacy_token_reference import RULE
 from webhook.core.secret_refs import container_secrets, volume_secrets
 
 _MAX_LABELS = 3
+OBJECTS_OPTION = "--objects with the output of 'tokenguard objects'"
+"""How to give the Secrets and Namespaces of a cluster."""
 
 
 class MissingSecrets:
@@ -73,4 +75,4 @@ def missing_namespaces(
             shown = ", ".join(map(quote, labels[:_MAX_LABELS]))
             more = f" and {len(labels) - _MAX_LABELS} more" if len(labels) > _MAX_LABELS else ""
             what = f"the labels of namespace {quote(namespace)} are unknown, and the policy selects by {shown}{more}"
-            yield evaluation.problem(f"{what}; add the Namespace; 'tokenguard objects' prints those of a cluster")
+            yield evaluation.problem(f"{what}; add the Namespace, or use {OBJECTS_OPTION}")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import yaml
 from msgspec import UNSET
 
-from webhook.check.case_cluster import state_mistakes
 from webhook.check.case_settings import RULE_NAMES, CaseSettings, RequestSettings, request_mistakes
+from webhook.check.cluster_objects import read_cluster_objects, state_mistakes
 from webhook.check.missing_objects import MissingSecrets
 from webhook.check.other_findings import UNREADABLE_OBJECT
 from webhook.check.sample_reviews import RESOURCES, review, with_api_token
@@ -268,13 +268,21 @@ class _Builder:
         """Yield the objects in maps and files."""
         for number, value in enumerate(values):
             path = ("cluster", number)
-            in_file = isinstance(value, str)
-            found = self._in_file(path, value) if in_file else self._read(path, json.dumps(value).encode(), "")
-            for manifest in found:
-                where = f"{quote(value)}: line {manifest.line}: " if in_file else ""
-                for below, message in state_mistakes(manifest, in_file=in_file):
-                    self._errors.add(path if in_file else (*path, *below), f"{where}{message}")
+            if isinstance(value, str):
+                yield from self._state_in_file(path, value)
+                continue
+            for manifest in self._read(path, json.dumps(value).encode(), ""):
+                for below, message in state_mistakes(manifest, in_file=False):
+                    self._errors.add((*path, *below), message)
                 yield manifest
+
+    def _state_in_file(self, path: Path, name: str) -> list[Manifest]:
+        if (data := self._content(path, name)) is None:
+            return []
+        manifests, problems = read_cluster_objects(data)
+        for problem in problems:
+            self._errors.add(path, f"{quote(name)}: {problem}")
+        return manifests
 
     def _in_file(self, path: Path, name: str) -> Iterator[Manifest]:
         data = self._content(path, name)

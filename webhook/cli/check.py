@@ -8,13 +8,24 @@ from pathlib import Path
 import click
 
 from webhook.check.checker import check
+from webhook.check.cluster_objects import read_cluster_objects
 from webhook.check.fix import FixedDocuments, FixedFile, add_obstacles, changed_documents, fixed_documents, fixed_files
 from webhook.check.fixed_files import diff_lines, write_file
 from webhook.check.input_files import STDIN, InputProblem, displayed, find
 from webhook.check.report import OUTCOMES, CheckReport
-from webhook.cli.common import FILE, Choice, output_option, own_namespace_option, require_input, schema_option
+from webhook.cli.common import (
+    FILE,
+    Choice,
+    input_error,
+    output_option,
+    own_namespace_option,
+    read_input,
+    require_input,
+    schema_option,
+)
 from webhook.cli.policy_source import PolicyOptions, mode_option, policy_options, read_policy_options
 from webhook.core.formatting import counted, plain
+from webhook.core.manifests import Manifest
 from webhook.core.policy.model import Action
 from webhook.formatters import check_concise, check_github, check_json, check_junit, check_sarif, check_text
 from webhook.formatters.check_lines import problem_line
@@ -57,11 +68,15 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
               help="Name of standard input in the output, such as the chart's folder.")  # fmt: skip
 @click.option("--exclude", multiple=True, metavar="GLOB",
               help="Skip files and folders. Works like a line of .gitignore: a name matches at any depth; a path with"
-                   " a slash matches below a given folder; ** matches any number of folders. May be"
-                   " repeated.")  # fmt: skip
+                   " a slash matches below a given folder; ** matches any number of folders; ! includes again."
+                   " May be repeated; the last glob that matches decides.")  # fmt: skip
 @click.option("--force-exclude", is_flag=True,
               help="Also apply --exclude and .tokenguardignore to files named on the command line. For"
                    " hooks of pre-commit that pass file names.")  # fmt: skip
+@click.option("--objects", multiple=True, metavar="FILE", type=FILE,
+              help="Secrets, Namespaces and ServiceAccounts of the cluster, for example the output of 'tokenguard"
+                   " objects'. They are used as the state of the cluster, but not evaluated. May be"
+                   " repeated.")  # fmt: skip
 @click.option("--max-findings", type=click.IntRange(min=0), default=MAX_FINDINGS, metavar="NUMBER",
               help="Maximum number of findings in text output, the most severe first; the summary counts all. 0:"
                    " no limit.")  # fmt: skip
@@ -91,6 +106,7 @@ def command(
     stdin_filename: str,
     exclude: tuple[str, ...],
     force_exclude: bool,
+    objects: tuple[str, ...],
     max_findings: int,
     namespace: str,
     own_namespace: str,
@@ -100,8 +116,8 @@ def command(
     """Evaluate manifests offline.
 
     PATH is a file, a folder, or - for standard input (default). Secrets, Namespaces and ServiceAccounts among the
-    manifests are used as the state of the cluster. In folders, unrendered templates and files that are not manifests
-    are skipped and counted.
+    manifests and in --objects are used as the state of the cluster. In folders, unrendered templates and files that are
+    not manifests are skipped and counted.
 
     \b
     Examples:
@@ -109,6 +125,7 @@ def command(
       helm template chart/ | tokenguard check -
       tokenguard check --policy policy.yaml --output sarif deploy/ > results.sarif
       tokenguard check --fix --write deploy/
+      tokenguard objects | tokenguard check --objects - deploy/
 
     Every option has an environment variable: TOKENGUARD_ and its name, like TOKENGUARD_OUTPUT or TOKENGUARD_FAIL_ON.
 
@@ -118,6 +135,8 @@ def command(
     """
     _validate_options(paths, fix=fix, write=write, diff=diff, verbose=verbose, quiet=quiet)
     paths = paths or (STDIN,)
+    if (*paths, *objects).count(STDIN) > 1 and STDIN in objects:
+        raise click.UsageError("--objects - reads standard input, so PATH must be a file or folder")
     hint = _fix_hint(paths, fix=fix, diff=diff)
     options = PolicyOptions(policy, policy_configmap, own_namespace, kubeconfig, context)
 
@@ -130,6 +149,7 @@ def command(
                 now=dt.datetime.now(dt.UTC),
                 namespace=namespace,
                 own_namespace=own_namespace,
+                cluster_objects=cluster_objects,
                 stdin=sys.stdin.buffer,
                 in_use=in_use,
                 step=progress.step,
@@ -142,6 +162,7 @@ def command(
         add_obstacles(report, files)
         return report, files
 
+    cluster_objects = _read_objects(objects)
     policy_warnings: list[InputProblem] = []
     with Progress(sys.stderr) as progress:
         progress.step("reading the policy")
@@ -187,6 +208,21 @@ def _validate_options(
     require_input(paths)
     if write and STDIN in (paths or (STDIN,)):
         raise click.UsageError("--write needs files and folders, not standard input")
+
+
+def _read_objects(files: Iterable[str]) -> list[Manifest] | None:
+    """Return the objects in the files of --objects, None without the option. Raises `InputError`."""
+    found: list[Manifest] = []
+    problems: list[InputProblem] = []
+    for path in files:
+        manifests, mistakes = read_cluster_objects(read_input(path))
+        found += manifests
+        problems += (
+            InputProblem(path, each.message, each.line, each.document, each.column or None) for each in mistakes
+        )
+    if problems:
+        raise input_error(problems)
+    return found if files else None
 
 
 def _fix_hint(paths: tuple[str, ...], *, fix: bool, diff: bool) -> str:

@@ -31,8 +31,8 @@ def command(write_configmap: str | None, own_namespace: str, kubeconfig: Path | 
     """Print Namespaces and legacy Secrets for other commands.
 
     Reads only metadata of Secrets. Prints the names, accounts, creation times and uses of legacy Secrets, the labels of
-    Namespaces, and the day on which the recording of uses began. migrate and check take the list as one more PATH; with
-    it, serve --objects needs no permission to read Secrets.
+    Namespaces, and the day on which the recording of uses began. migrate takes the list as one more PATH; check and
+    serve take it as --objects, and serve then needs no permission to read Secrets.
 
     --write-configmap leaves out creation times and uses, because serve does not need them. A CronJob in
     manifests/overlays/no-secrets runs this command.

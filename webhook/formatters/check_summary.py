@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from webhook.check.missing_objects import OBJECTS_OPTION
 from webhook.check.report import (
     EXCLUDED,
     HELM_FILES,
@@ -129,7 +130,7 @@ def _missing_secrets(report: CheckReport, *, verbose: bool) -> Iterator[str]:
     verb = "is" if len(names) == 1 else "are"
     yield (
         f"{counted(len(names), 'Secret')} {verb} referred to but not among the manifests: {', '.join(shown)}{more};"
-        " 'tokenguard objects' prints a cluster's legacy Secrets: check its output, too"
+        f" to find legacy Secrets among them, use {OBJECTS_OPTION}"
     )
 
 
