@@ -1,7 +1,7 @@
 """In the place of controllers, nodes and their network: processes for the pods of tokenguard, found by its Service.
 
-The API server resolves Services by their EndpointSlices (`--enable-aggregator-routing`). It takes no loopback address
-in one, so the processes listen on an address of this machine.
+The API server resolves Services by their EndpointSlices, an older one by Endpoints (`--enable-aggregator-routing`).
+It takes no loopback address in them, so the processes listen on an address of this machine.
 """
 
 import contextlib
@@ -70,18 +70,23 @@ class Nodes:
         former.close()
 
     def _publish(self) -> None:
-        slices = [self._slice(number, server) for number, server in enumerate(self.servers)]
-        self.plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": slices})
-
-    def _slice(self, number: int, server: Server) -> Object:
-        address, _, port = server.address.rpartition(":")
+        addresses = [server.address.rpartition(":")[::2] for server in self.servers]
+        ports = [[{"name": "https", "port": int(port), "protocol": "TCP"}] for _, port in addresses]
         labels = {"kubernetes.io/service-name": "tokenguard"}
-        return {
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": f"tokenguard-{number}", "namespace": self.namespace, "labels": labels},
-            "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-            "ports": [{"name": "https", "port": int(port), "protocol": "TCP"}],
+        slices: list[Object] = [
+            {
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+                "metadata": {"name": f"tokenguard-{number}", "namespace": self.namespace, "labels": labels},
+                "endpoints": [{"addresses": [address], "conditions": {"ready": True}}], "ports": ports[number],
+            }
+            for number, (address, _) in enumerate(addresses)
+        ]  # fmt: skip
+        endpoints = {
+            "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "tokenguard", "namespace": self.namespace},
+            "subsets": [{"addresses": [{"ip": address}], "ports": ports[number]}
+                        for number, (address, _) in enumerate(addresses)],
         }  # fmt: skip
+        self.plane.do("apply", "-f", "-", stdin={"apiVersion": "v1", "kind": "List", "items": [*slices, endpoints]})
 
     def _report(self, deployment: Object) -> None:
         counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), self.replicas)

@@ -103,6 +103,12 @@ class ControlPlane(Cluster):
             reply = connection.getresponse()
             return reply.status, json.loads(reply.read())
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """The major and minor version of the API server."""
+        _, served = self.ask("GET", "/version")
+        return int(served["major"]), int(served["minor"].rstrip("+"))
+
     def compact(self) -> None:
         """Have etcd forget all but the present."""
         said = self.ask_etcd("range", {"key": "AA=="})

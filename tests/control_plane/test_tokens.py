@@ -237,6 +237,8 @@ def test_api_server_and_keys_agree_about_a_foreign_token(plane, default_token, a
         ),
     ):
         for flags in ((), ("--cluster-keys",)):
+            if not flags and "other" in said and plane.version < (1, 31):
+                continue  # such an API server tries every key, whatever `kid` says
             done = verify(plane, token, *flags)
             assert (done.returncode, said in done.stdout) == (1, True), done.stdout
 
