@@ -358,6 +358,41 @@ def test_check_unrendered_template_is_skipped_in_a_folder_only(tmp_path: Path) -
     assert problem.message == "is an unrendered template; render it first: helm template CHART | tokenguard check -"
 
 
+def test_check_unrendered_templates_are_a_warning_for_each_chart(tmp_path: Path) -> None:
+    for name in ("Chart.yaml", "charts/sub/Chart.yaml"):
+        (tmp_path / "shop" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "shop" / name).write_text("name: a\n")
+    for name in ("shop/templates/a.yaml", "shop/charts/sub/templates/a.yaml", "jinja/a.yaml", "jinja/b.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(TEMPLATE)
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    report = checked_paths(tmp_path)
+    render = f"helm template {tmp_path / 'shop'} | tokenguard check -"
+    assert [(warning.path, warning.message) for warning in report.warnings] == [
+        (str(tmp_path / "jinja/a.yaml"), ("is an unrendered template, which is not evaluated, like 1 other document in"
+         f" {tmp_path}; render it first: helm template CHART | tokenguard check -")),
+        (str(tmp_path / "shop/Chart.yaml"),
+         f"2 templates of this chart are not evaluated; render them first: {render}"),
+    ]  # fmt: skip
+    report.strict = True
+    assert report.exit_status == 1
+    [problem] = checked_paths(tmp_path / "shop/charts/sub").problems
+    assert problem.message.endswith(f"only unrendered templates; render them first: {render}")
+
+
+def test_check_many_charts_with_templates_are_one_warning(tmp_path: Path) -> None:
+    for number in range(30):
+        chart = tmp_path / f"chart{number:02}"
+        chart.mkdir()
+        (chart / "Chart.yaml").write_text("name: a\n")
+        (chart / "a.yaml").write_text(TEMPLATE)
+    (tmp_path / "pod.yaml").write_text(SEED_POD)
+    [warning] = checked_paths(tmp_path).warnings
+    assert warning.path == str(tmp_path / "chart00/Chart.yaml")
+    assert warning.message.startswith("30 templates of this and 29 other charts are not evaluated; render them first: ")
+    assert warning.message.endswith(f"{tmp_path / 'chart19'} and 10 more, which -v lists")
+
+
 def test_check_folder_of_templates_says_how_to_render(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text(TEMPLATE)

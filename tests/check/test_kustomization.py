@@ -68,5 +68,5 @@ def test_many_kustomizations_are_one_warning_with_their_folders(count: int, more
 def test_folder_with_only_a_kustomization_says_how_to_check_it(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text("resources: [../base]\n")
     [problem] = checked_paths(tmp_path).problems
-    build = "to check a kustomization: kustomize build FOLDER | tokenguard check -"
+    build = f"to check a kustomization: kustomize build {tmp_path} | tokenguard check -"
     assert problem.message == f"contains no Kubernetes manifest; {build}"

@@ -55,8 +55,15 @@ def test_check_placeholder_in_a_folder_is_an_unrendered_template(tmp_path: Path)
     report = checked_paths(tmp_path)
     assert (report.exit_status, report.problems, report.summary.objects) == (0, [], 1)
     assert {skipped.reason for skipped in report.not_evaluated} == {"unrendered templates"}
-    [line] = [line for line in text_lines(report) if "2 unrendered templates" in line]
-    assert line.endswith(f"; render them first: {SUBSTITUTE}")
+    assert "  2 unrendered templates" in text_lines(report)
+    [warning] = report.warnings
+    assert (warning.path, warning.message) == (
+        str(tmp_path / "braces.yaml"),
+        (
+            "is an unrendered template, which is not evaluated, like 1 other document in"
+            f" {tmp_path}; render it first: {SUBSTITUTE}"
+        ),
+    )
 
 
 def test_check_folder_with_placeholders_alone_fails(tmp_path: Path) -> None:

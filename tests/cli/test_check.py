@@ -176,15 +176,34 @@ def test_injection_is_a_note_in_every_format(folder: Path) -> None:
 
 
 def test_fix_unreadable_document_is_printed_unchanged(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(f"{LONG_POD}---\nreplicas: {{{{ .Values.replicas }}}}\n")
-    (tmp_path / "values.yaml").write_text("replicas: 3\n")
+    (tmp_path / "a.yaml").write_text(f"{LONG_POD}---\napiVersion: v1\nkind: Pod\na: [\n")
     done = check("--fix", ".", at=tmp_path)
+    assert done.exit_code == 2
+    assert done.stdout.endswith("---\napiVersion: v1\nkind: Pod\na: [\n")
+    notes = [line.split(": ")[1] for line in done.stderr.splitlines() if "; not evaluated" in line]
+    assert notes == ["a.yaml:20:1"]
+
+
+def test_fix_prints_kubernetes_objects_only(tmp_path: Path) -> None:
+    files = {
+        "chart/Chart.yaml": "name: shop\n",
+        "chart/values.yaml": b"name: caf\xe9\n",
+        "chart/templates/a.yaml": "{{- if .Values.a }}\nkind: Pod\n{{- end }}\n",
+        "kustomize/kustomization.yaml": "resources: [../pods.yaml]\npatches: [{path: patch.yaml}, {path: json.yaml}]\n",
+        "kustomize/patch.yaml": LONG_POD,
+        "kustomize/json.yaml": "- {op: remove, path: /spec/volumes}\n",
+        "pods.yaml": f"# licence\n---\nreplicas: 3\n---\n{LONG_POD}---\nreplicas: {{{{ .Values.a }}}}\n---\n{SEED_POD}",
+        "other.json": '{"compilerOptions": {}}',
+    }
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    done = check("--fix", ".", at=tmp_path)
+    assert done.stdout == f"# licence\n---\n{LONG_POD.replace('86400', '3600')}---\n{SEED_POD}"
+    assert "note: 9 documents left out: not Kubernetes objects; -v lists them" in done.stderr.splitlines()
     assert done.exit_code == 1
-    assert done.stdout.endswith("---\nreplicas: {{ .Values.replicas }}\n---\nreplicas: 3\n")
-    assert [line.split(": ")[1] for line in done.stderr.splitlines() if "; not evaluated" in line] == [
-        "a.yaml:17",
-        "values.yaml:1",
-    ]
+    assert check(stdin=done.stdout).exit_code == 0
 
 
 NOT_UTF8 = "is not UTF-8, so --fix prints nothing; save it as UTF-8"

@@ -104,8 +104,8 @@ def test_sarif_notes_say_what_could_not_be_known(tmp_path: Path) -> None:
     report = checked_paths(tmp_path, under=policy("apiVersion: tokenguard/v1\nkind: TokenPolicy\nmode: audit\n"))
     (invocation,) = run_of(report)["invocations"]
     notes = invocation["toolExecutionNotifications"]
-    assert [note["level"] for note in notes] == ["note"] * 3
-    mode, template, secret = (note["message"]["text"] for note in notes)
+    assert [note["level"] for note in notes] == ["warning", "note", "note"]
+    template, mode, secret = (note["message"]["text"] for note in notes)
     assert mode.startswith("if every namespace were in mode enforce: 1 allowed")
     assert template.startswith("is an unrendered template")
     assert secret.startswith("Secret default/robot-token is not among the manifests")

@@ -31,6 +31,7 @@ from webhook.check.scopes import Scopes
 from webhook.check.source_map import SourceMap
 from webhook.check.unknown_fields import field_warnings
 from webhook.check.unknown_kinds import kind_warning, type_error, version_warning
+from webhook.check.unrendered import with_chart
 from webhook.check.unsubstituted import audience_advice, namespace_placeholders, placeholder_at
 from webhook.check.wrong_types import wrong_types
 from webhook.core.admission_request import AdmissionRequest, manifest_request
@@ -171,7 +172,7 @@ class _Evaluator:
     def _add_unsubstituted(self, file: ParsedFile, evaluation: ManifestEvaluation, placeholder: str) -> None:
         """Add an object that cannot be read because of a placeholder, like an unrendered template."""
         manifest, pointer = evaluation.manifest, evaluation.decision.problem_field
-        message = f"{evaluation.title}: {placeholder}"
+        message = with_chart(f"{evaluation.title}: {placeholder}", evaluation.file_path)
         problem = evaluation.problem_at(pointer, message, self._source_of(manifest))
         if file.source.named:
             self._report.problems.append(problem)

@@ -8,7 +8,8 @@ from webhook.check.ignore_rules import IGNORE_FILE
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, is_empty, read
 from webhook.check.kustomization import FILE_NAMES
 from webhook.check.report import EXCLUDED, NO_OBJECTS, TEMPLATES, CheckReport, NotEvaluated, ParsedFile
-from webhook.check.tool_files import remove_tool_files
+from webhook.check.tool_files import build_command, remove_tool_files
+from webhook.check.unrendered import template_warnings, with_chart
 from webhook.core.documents.stream import first_invalid_line
 from webhook.core.manifests import NO_OBJECT, read_manifests
 from webhook.core.placeholders import rendering_advice
@@ -37,8 +38,13 @@ def read_all(
 
 
 def require_objects(report: CheckReport, sources: list[InputFile | InputProblem | ExcludedPath]) -> None:
-    """Add a problem for each given path if no object was found: a run that evaluates nothing must not look clean."""
-    if report.not_evaluated and not (report.problems or report.evaluations):
+    """Add a problem for each given path if no object was found: a run that evaluates nothing must not look clean.
+
+    If objects were found, add a warning about the unrendered templates beside them.
+    """
+    if report.problems or report.evaluations:
+        report.warnings += template_warnings(report)
+    elif report.not_evaluated:
         report.problems += _without_manifests(report)
         given = (source.path for source in sources if isinstance(source, ExcludedPath) and source.given)
         report.problems += (InputProblem(path, f"is excluded by {IGNORE_FILE}") for path in given)
@@ -58,7 +64,8 @@ def _add_file(report: CheckReport, source: InputFile, data: bytes) -> None:
         report.warnings.append(InputProblem(path, _INVALID_BYTES, line))
     is_kustomization = Path(path).name in FILE_NAMES
     for unread in reading.problems:
-        problem = InputProblem(path, unread.message, unread.line, unread.document, unread.column or None)
+        message = with_chart(unread.message, path) if unread.template else unread.message
+        problem = InputProblem(path, message, unread.line, unread.document, unread.column or None)
         is_skipped = not named or (is_kustomization and unread.message.startswith(NO_OBJECT))
         if not (is_skipped and unread.foreign):
             report.problems.append(problem)
@@ -78,6 +85,8 @@ def _without_manifests(report: CheckReport) -> Iterator[InputProblem]:
         paths = {file.source.path for file in report.files if file.source.root == root}
         rendering = rendering_advice(problem.message for problem in templates if problem.path in paths)
         hint = f", only unrendered templates; render them first: {rendering}" if rendering else ""
-        if not hint and any(Path(path).name in FILE_NAMES for path in paths):
-            hint = "; to check a kustomization: kustomize build FOLDER | tokenguard check -"
+        if not hint and (
+            folders := [str(Path(path).parent) for path in sorted(paths) if Path(path).name in FILE_NAMES]
+        ):
+            hint = f"; to check a kustomization: {build_command(folders[0] if len(folders) == 1 else 'FOLDER')}"
         yield InputProblem(root, f"contains no Kubernetes manifest{hint}")

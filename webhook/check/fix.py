@@ -7,14 +7,14 @@ not have the patched values is not fixed. It is returned as it was written, and 
 import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jsonpatch
 
 from webhook.check.input_files import InputProblem
-from webhook.check.report import CheckReport, ParsedFile
+from webhook.check.report import NO_MANIFESTS, CheckReport, ParsedFile
 from webhook.check.text_edits import edit_text
 from webhook.check.yaml_aliases import LayoutError, lost_anchor, outside_aliases, with_own_values
 from webhook.core.documents.document import DocumentError
@@ -30,11 +30,15 @@ _UTF_8 = "save it as UTF-8"
 _MAX_ATTEMPTS = 4
 """How often a document with aliases is edited: an alias can be in what another one names."""
 _UNKNOWN = "its layout cannot be edited"
+_NO_DOCUMENTS: Mapping[str, dict[int, int]] = {}
 _DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
 
 
 class FixedDocuments(NamedTuple):
-    """All documents as the webhook would leave them, except for `unfixed` ones, whose layout cannot be edited."""
+    """All objects as the webhook would leave them, except for `unfixed` ones, whose layout cannot be edited.
+
+    Documents that are no Kubernetes objects are left out; those that cannot be read are as they were.
+    """
 
     pieces: tuple[str, ...]
     unfixed: int
@@ -63,16 +67,18 @@ class UnfixedDocument(NamedTuple):
 
 
 def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
-    """Return all documents as the webhook would leave them, or the file that cannot be reproduced."""
+    """Return all objects as the webhook would leave them, or the file that cannot be reproduced."""
     unread = next((problem.path for problem in report.problems if problem.document is None), None)
     if unread is not None:
         return _lost(unread)
     patches = _patches(report)
+    left_out = _left_out(report)
     written: list[str] = []
     unfixed = 0
-    keeps_json = len(report.files) == 1 and _is_json(report.files[0])
-    for file in report.files:
-        fixer = _Fixer(file, patches)
+    files = [file for file in report.files if _has_objects(file, left_out.get(file.source.path, ()))]
+    keeps_json = len(files) == 1 and _is_json(files[0])
+    for file in files:
+        fixer = _Fixer(file, patches, left_out)
         try:
             pieces = fixer.pieces(json_as_yaml=not keeps_json)
             written += pieces if keeps_json else map(_delimited, pieces)
@@ -81,7 +87,7 @@ def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
         except ValueError:  # changed JSON is mixed with text that cannot be read
             return _lost(file.source.path)
         unfixed += len(fixer.unfixed)
-    if report.files and report.files[0].data.startswith(BOM_UTF8):
+    if files and files[0].data.startswith(BOM_UTF8):
         written.insert(0, "\ufeff")
     return FixedDocuments(tuple(filter(None, written)), unfixed)
 
@@ -123,6 +129,22 @@ def add_obstacles(report: CheckReport, files: Iterable[FixedFile | InputProblem]
             report.findings[number] = replace(finding, obstacle=obstacle)
 
 
+def _left_out(report: CheckReport) -> dict[str, dict[int, int]]:
+    """Return the documents that are not sent to the API server as they are, by file and number, each with a line."""
+    left_out: dict[str, dict[int, int]] = {}
+    for skipped in report.not_evaluated:
+        problem = skipped.problem
+        if skipped.reason in NO_MANIFESTS and problem.document is not None:
+            left_out.setdefault(problem.path, {})[problem.document] = problem.line or 0
+    return left_out
+
+
+def _has_objects(file: ParsedFile, skipped: Collection[int]) -> bool:
+    """Return whether a file has documents besides those that are left out."""
+    numbers = {manifest.document for manifest in file.reading.manifests}
+    return not numbers.union(problem.document for problem in file.reading.problems).issubset(skipped)
+
+
 def _lost(path: str) -> InputProblem:
     return InputProblem(path, "cannot be reproduced, so --fix prints nothing; leave it out or correct it")
 
@@ -152,24 +174,37 @@ def _patches(report: CheckReport) -> dict[int, _Patch]:
 class _Fixer:
     """Changes the documents of one file; `unfixed` are those whose layout cannot be edited."""
 
-    def __init__(self, file: ParsedFile, patches: dict[int, _Patch]) -> None:
+    def __init__(
+        self, file: ParsedFile, patches: dict[int, _Patch], left_out: Mapping[str, dict[int, int]] = _NO_DOCUMENTS
+    ) -> None:
         self.unfixed: list[UnfixedDocument] = []
         self._file = file
         self._patches = patches
+        self._left_out = left_out
 
     def pieces(self, *, json_as_yaml: bool) -> Iterator[str]:
         """Yield the parts between the file's `---`, changed where they have to be. Raises `ValueError`."""
         file, patches = self._file, self._patches
-        sources = {id(manifest.source): manifest.source for manifest in file.reading.manifests}
+        skipped = self._left_out.get(file.source.path, {})
+        sources = {
+            id(manifest.source): manifest.source
+            for manifest in file.reading.manifests
+            if manifest.document not in skipped
+        }
         changes = {source.text: source for key, source in sources.items() if source.text is not None and key in patches}
         values = [source for source in sources.values() if source.text is None]
         numbers = {source.number for source in sources.values()}
         unread = [problem.line for problem in file.reading.problems if problem.document not in numbers]
+        kept = [source.line_of("") for source in sources.values()]
+        kept += [problem.line for problem in file.reading.problems if problem.document not in skipped]
         line = 1
         for piece in cut(file.data.removeprefix(BOM_UTF8).decode()):
             after = line + piece[:-1].count("\n") + 1
             within = [source for source in values if line <= source.line_of("") < after]
-            if piece in changes:
+            if skipped and not any(line <= number < after for number in kept):
+                is_left_out = any(line <= number <= after for number in skipped.values())
+                yield from [] if is_left_out else [piece]
+            elif piece in changes:
                 yield self._changed(changes[piece])
             elif within and not json_as_yaml:
                 yield self._changed_json(piece, within)

@@ -20,6 +20,8 @@ TEMPLATES = "unrendered templates"
 NO_OBJECTS = "not Kubernetes objects"
 EXCLUDED = "excluded files and folders"
 """Reasons why an object or document is not evaluated; another one is `namespace NAME`."""
+NO_MANIFESTS = frozenset({KUSTOMIZE_PATCHES, TOOL_FILES, HELM_FILES, TEMPLATES, NO_OBJECTS})
+"""The reasons of documents that are never sent to the API server as they are."""
 
 OUTCOMES = {Action.REJECT: Outcome.DENIED, Action.PATCH: Outcome.PATCHED, Action.WARN: Outcome.WARNED}
 """The outcome of a finding that counts, the strongest first."""

@@ -17,14 +17,13 @@ from webhook.check.report import (
     NotEvaluated,
     ParsedFile,
 )
+from webhook.check.unrendered import CHART
 from webhook.core.formatting import counted
 from webhook.core.manifests import NO_OBJECT, Manifest
 
 _MAX_BUILDS = 5
 """How many kustomizations to build have a warning each."""
 _MAX_FOLDERS = 20
-CHART = "Chart.yaml"
-"""The file that makes a folder a Helm chart."""
 
 
 def remove_tool_files(report: CheckReport) -> None:
@@ -37,7 +36,7 @@ def remove_tool_files(report: CheckReport) -> None:
     builds = to_build(given)
     report.warnings += _kustomize_warnings(builds)
     notes = {each.path: f"; {_changes(each)}" for each in given if each.changes}
-    notes |= {each.path: f"; {_changes(each)}; check the result: {_build(each.folder)}" for each in builds}
+    notes |= {each.path: f"; {_changes(each)}; check the result: {build_command(each.folder)}" for each in builds}
     report.not_evaluated[:] = [_with_note(skipped, notes) for skipped in report.not_evaluated]
 
 
@@ -46,12 +45,12 @@ def _kustomize_warnings(builds: Sequence[Kustomization]) -> Iterator[InputProble
     if len(builds) <= _MAX_BUILDS:
         for each in builds:
             what = f"{_changes(each)}; the files are evaluated without that"
-            yield InputProblem(each.path, f"{what}; check the result: {_build(each.folder)}")
+            yield InputProblem(each.path, f"{what}; check the result: {build_command(each.folder)}")
         return
     folders = [each.folder for each in builds[:_MAX_FOLDERS]]
     more = f" and {len(builds) - len(folders)} more, which -v lists" if len(folders) < len(builds) else ""
     what = f"{_changes(builds[0])}, like {counted(len(builds) - 1, 'other kustomization')}"
-    how = f"check the result of each: {_build('FOLDER')}; the folders: {', '.join(folders)}{more}"
+    how = f"check the result of each: {build_command('FOLDER')}; the folders: {', '.join(folders)}{more}"
     yield InputProblem(builds[0].path, f"{what}; the files are evaluated without that; {how}")
 
 
@@ -67,7 +66,8 @@ def _changes(kustomization: Kustomization) -> str:
     return f"changes or adds objects ({keys})" if keys else "includes kustomizations that change or add objects"
 
 
-def _build(folder: str) -> str:
+def build_command(folder: str) -> str:
+    """Return how to check what a kustomization makes."""
     return f"kustomize build {shlex.quote(folder)} | tokenguard check -"
 
 

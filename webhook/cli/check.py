@@ -12,7 +12,7 @@ from webhook.check.cluster_objects import read_cluster_objects
 from webhook.check.fix import FixedDocuments, FixedFile, add_obstacles, changed_documents, fixed_documents, fixed_files
 from webhook.check.fixed_files import diff_lines, write_file
 from webhook.check.input_files import STDIN, InputProblem, displayed, find
-from webhook.check.report import OUTCOMES, CheckReport
+from webhook.check.report import NO_MANIFESTS, OUTCOMES, CheckReport
 from webhook.cli.common import (
     FILE,
     Choice,
@@ -60,8 +60,8 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
     " be a mistake; a finding whose outcome is 'warned' is not one of them.",
 )
 @click.option("--fix", is_flag=True,
-              help="Print the manifests as the webhook would patch them; findings go to stderr. Comments and layout"
-                   " are kept. A JSON file stays JSON; several files become one stream of YAML.")  # fmt: skip
+              help="Print the Kubernetes objects as the webhook would patch them; findings go to stderr. Comments and"
+                   " layout are kept. A JSON file stays JSON; several files become one stream of YAML.")  # fmt: skip
 @click.option("--write", is_flag=True, help="With --fix: change the files instead of printing them.")
 @click.option("--diff", is_flag=True, help="Print what --fix would change, as a unified diff, instead of the findings.")
 @click.option("--stdin-filename", metavar="FILE", default=STDIN, show_default=False,
@@ -254,10 +254,12 @@ def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProbl
     if isinstance(documents, InputProblem):
         click.echo(problem_line(documents), err=True)
         return
-    others = (skipped.problem for skipped in report.not_evaluated if not skipped.kind)
-    for problem in (*report.problems, *others):
+    for problem in report.problems:
         if problem.document is not None:
             click.echo(problem_line(problem, "note", "; not evaluated, printed unchanged"), err=True)
+    left_out = sum(skipped.reason in NO_MANIFESTS for skipped in report.not_evaluated)
+    if left_out:
+        click.echo(f"note: {counted(left_out, 'document')} left out: not Kubernetes objects; -v lists them", err=True)
     if output not in WITH_PROBLEMS:
         _print_lines(report.warnings, "warning")
     if changed := changed_documents(report) - documents.unfixed:

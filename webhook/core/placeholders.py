@@ -1,14 +1,23 @@
 """Placeholders in manifests that a tool replaces before kubectl reads them: those of Helm, Jinja, Flux and envsubst."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
-RENDERING = "helm template CHART | tokenguard check -"
-"""How to check a template: by what it renders to."""
+
+def rendering_command(chart: str) -> str:
+    """Return how to check the templates of a chart: by what they render to."""
+    return f"helm template {chart} | tokenguard check -"
+
+
+RENDERING = rendering_command("CHART")
+"""The same for a chart whose folder is unknown."""
 SUBSTITUTION = "envsubst < FILE | tokenguard check -"
 """How to check a manifest with variables: with their values."""
 FLUX_SUBSTITUTION = "flux envsubst < FILE | tokenguard check -"
 """The same for forms that GNU's envsubst leaves as they are, such as a variable with a default."""
+_FIRST = " first: "
+_MAX_COMMANDS = 3
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z_]\w*)([^}\s]?)[^}]*|^\s*\$([A-Za-z_]\w*)\s*$|\{\{[^}]*")
 
 
@@ -29,7 +38,6 @@ def placeholder_advice(text: str, column: int = 0) -> str:
 
 
 def rendering_advice(messages: Iterable[str]) -> str:
-    """Return how to render the templates that these messages are about."""
-    texts = list(messages)
-    hints = (RENDERING, SUBSTITUTION, FLUX_SUBSTITUTION)
-    return " or ".join(hint for hint in hints if any(f"first: {hint}" in text for text in texts))
+    """Return how to render the templates that these messages are about, each of which ends with a command."""
+    commands = Counter(text.rpartition(_FIRST)[2] for text in messages if _FIRST in text)
+    return " or ".join(command for command, _ in commands.most_common(_MAX_COMMANDS))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from webhook.check.input_files import InputProblem, uri
 from webhook.check.other_findings import EXPLANATIONS, UNREADABLE_OBJECT
-from webhook.check.report import TEMPLATES, CheckFinding, CheckReport
+from webhook.check.report import CheckFinding, CheckReport
 from webhook.core.decision import INVALID_POLICY
 from webhook.core.policy.model import Action
 from webhook.core.rules import RULES
@@ -157,10 +157,8 @@ def _notification(problem: InputProblem, level: str) -> dict[str, Any]:
 
 
 def _notes(report: CheckReport) -> Iterator[dict[str, Any]]:
-    """Yield what the findings alone do not show: mode, templates, and Secrets that no file has."""
+    """Yield what the findings alone do not show: the mode, and Secrets that no file has."""
     yield from ({"level": "note", "message": {"text": line}} for line in enforce_lines(report))
-    templates = (skipped.problem for skipped in report.not_evaluated if skipped.reason == TEMPLATES)
-    yield from (_notification(problem, "note") for problem in templates)
     for name, users in report.missing_secrets.items():
         places = [{"physicalLocation": _physical(user.file_path, user.manifest.line, {})} for user in users]
         yield {"level": "note", "message": {"text": missing_secret_line(name)}, "locations": places}

@@ -18,14 +18,12 @@ from webhook.check.report import (
 )
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
-from webhook.core.placeholders import rendering_advice
 from webhook.core.policy.model import Mode
 from webhook.formatters.check_lines import problem_line, secret_name, styled
 from webhook.formatters.formatter import FormatOptions
 from webhook.formatters.wrapping import wrapped
 
 _MAX_KINDS = 10
-_MAX_FILES = 3
 _MAX_SECRETS = 3
 _MAX_LENGTH = 100
 _SINGULAR = {
@@ -96,8 +94,6 @@ def _outcomes(counts: Counter[Outcome], *, colour: bool) -> str:
 def notices(report: CheckReport) -> Iterator[str]:
     """Yield what a reader of the findings alone would not know, for formats that have no summary."""
     yield from enforce_lines(report)
-    if templates := report.by_reason().get(TEMPLATES):
-        yield f"{len(templates)} {_phrase(TEMPLATES, len(templates))}{_details(TEMPLATES, templates)}"
     yield from _missing_secrets(report, verbose=False)
 
 
@@ -162,12 +158,4 @@ def _details(reason: str, documents: list[NotEvaluated]) -> str:
         if len(kinds) > _MAX_KINDS:
             names.append(f"{sum(count for _, count in kinds[_MAX_KINDS:])} others")
         return f": {', '.join(names)}"
-    if reason == KUSTOMIZE_PATCHES:
-        return "; check the result: kustomize build FOLDER | tokenguard check -"
-    if reason == TEMPLATES:
-        hint = rendering_advice(each.problem.message for each in documents)
-        files = list(dict.fromkeys(plain(each.problem.file) for each in documents))
-        more = f" and {len(files) - _MAX_FILES} more" if len(files) > _MAX_FILES else ""
-        within = f" in {counted(len(files), 'file')}" if len(files) < len(documents) else ""
-        return f"{within} ({', '.join(files[:_MAX_FILES])}{more}); render them first: {hint}"
     return ""
