@@ -100,6 +100,19 @@ def test_check_service_account_is_only_warned_about() -> None:
     assert fix.changed_documents(report) == 0
 
 
+def test_check_legacy_secret_without_account_is_a_warning() -> None:
+    report = checked(LEGACY_SECRET.replace("  annotations: {kubernetes.io/service-account.name: robot}\n", ""))
+    [warning] = report.warnings
+    annotation = "the annotation kubernetes.io/service-account.name, which names the ServiceAccount, is missing"
+    assert (warning.line, warning.message) == (
+        4, f"Secret/robot-token: {annotation}; the API server refuses such a Secret"
+    )  # fmt: skip
+    [finding] = report.findings
+    assert finding.message == "requests a token that never expires"
+    assert finding.advice.endswith("kubectl create token SERVICE_ACCOUNT_NAME -n default --duration=1h")
+    assert checked(LEGACY_SECRET).warnings == []
+
+
 def test_check_secret_in_a_later_file_is_known(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(LEGACY_POD)
     assert checked_paths(tmp_path).exit_status == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.check.runs import LONG_POD, UNREADABLE_POD, checked, text_lines
+from tests.check.runs import LEGACY_SECRET, LONG_POD, SEED_POD, UNREADABLE_POD, checked, text_lines
 from webhook.check.other_findings import EXPLANATIONS
 
 LINE = "spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds"
@@ -14,8 +14,29 @@ def test_unreadable_field_has_path_line_and_snippet() -> None:
     assert (finding.path, finding.line) == (LINE, 14)
     assert finding.message == "must be a whole number, not a string; write it without quotes"
     lines = text_lines(report)
-    assert "    14 |           expirationSeconds: …"[1:] in [line[1:] for line in lines]
-    assert "       |           ^^^^^^^^^^^^^^^^^" in lines
+    assert '    14 |           expirationSeconds: "86400"'[1:] in [line[1:] for line in lines]
+    assert "       |           ^^^^^^^^^^^^^^^^^^^^^^^^^^" in lines
+
+
+CONFIDENTIAL = {
+    "a long text": LONG_POD.replace("86400", '"' + 41 * "s" + '"'),
+    "a token": LONG_POD.replace("86400", "eyJhbGciOiJSUzI1NiJ9"),
+    "a list": LONG_POD.replace("86400", "[sesame]"),
+    "Secret data": LEGACY_SECRET + "data: {key: [sesame], token: 12345}\nstringData: {type: 12345}\n",
+    "data that is a text": LEGACY_SECRET + "data: sesame\n",
+    "an annotation": SEED_POD.replace("{name: seed}", "{name: seed, annotations: {path: 12345}}"),
+    "an unknown field": SEED_POD.replace("spec:\n", "spec:\n  path: sesame\n"),
+    "a variable": SEED_POD.replace("{name: app,", "{name: app, env: [{name: A, value: 12345}, {name: [sesame]}],"),
+}
+
+
+@pytest.mark.parametrize("text", CONFIDENTIAL.values(), ids=CONFIDENTIAL)
+def test_confidential_wrong_value_is_not_shown(text: str) -> None:
+    shown = "\n".join(text_lines(checked(text), verbose=True))
+    assert "sesame" not in shown
+    assert "sss" not in shown
+    assert "12345" not in shown
+    assert "eyJ" not in shown
 
 
 UNQUOTED = {

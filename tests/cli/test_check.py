@@ -184,6 +184,19 @@ def test_fix_unreadable_document_is_printed_unchanged(tmp_path: Path) -> None:
     assert notes == ["a.yaml:20:1"]
 
 
+def test_diff_is_coloured_as_by_git_on_request(folder: Path) -> None:
+    plain = check("--diff", "long.yaml", at=folder, FORCE_COLOR="").stdout
+    coloured = check("--diff", "long.yaml", at=folder, FORCE_COLOR="1").stdout
+    assert "\x1b" not in plain
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+    lines = coloured.splitlines()
+    assert lines[0] == "\x1b[1m--- long.yaml\x1b[0m"
+    assert lines[2].startswith("\x1b[36m@@ ")
+    assert "\x1b[31m-          expirationSeconds: 86400\x1b[0m" in lines
+    assert "\x1b[32m+          expirationSeconds: 3600\x1b[0m" in lines
+    assert check("--diff", "long.yaml", at=folder, FORCE_COLOR="1", NO_COLOR="1").stdout == plain
+
+
 def test_fix_prints_kubernetes_objects_only(tmp_path: Path) -> None:
     files = {
         "chart/Chart.yaml": "name: shop\n",

@@ -73,10 +73,14 @@ def test_concise_has_a_line_a_finding_and_a_summary() -> None:
 def test_policy_errors_are_shown_as_findings() -> None:
     report = checked(BAD_POLICY)
     assert lines_of(report)[:2] == [
-        '<stdin>:10:5: denied: ConfigMap/token-policy: invalid-policy: unknown key "modee"; did you mean "mode"?',
+        (
+            '<stdin>:10:5: denied: ConfigMap/token-policy: invalid-policy: unknown key "modee"; did you mean "mode"?'
+            "; correct it, then run: tokenguard policy validate FILE"
+        ),
         (
             "<stdin>:11:5: denied: ConfigMap/token-policy: invalid-policy: "
             "tokens.maxExpirationSeconds: must be a whole number from 600 to 4294967296, not 5"
+            "; correct it, then run: tokenguard policy validate FILE"
         ),
     ]
     finding = json_document(report)["findings"][0]

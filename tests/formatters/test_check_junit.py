@@ -37,9 +37,11 @@ def test_junit_has_a_case_for_each_object() -> None:
     assert (failure.text or "").startswith("<stdin>:17:34: denied: Pod/reader: ")
 
 
-def test_junit_case_of_a_misspelt_kind_is_named_as_the_object() -> None:
+def test_junit_case_of_a_misspelt_kind_has_place_and_body() -> None:
     [suite] = suites_of(SEED_POD.replace("Pod", "Pdo"))
-    assert [case.get("name") for case in suite] == ["Pdo/seed in namespace default"]
+    [case] = suite
+    assert case.get("name") == "<stdin>: document 1, line 2 (Pdo/seed in namespace default)"
+    assert (case[0].text or "").startswith("error: <stdin>:2:1: the core API (v1) has no kind ")
 
 
 def test_junit_case_of_a_missing_file_has_its_name(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from msgspec import structs
 from webhook.check.file_reader import read_all, require_objects
 from webhook.check.input_files import ExcludedPath, InputFile, InputProblem
 from webhook.check.missing_objects import MissingSecrets, missing_namespaces
-from webhook.check.other_findings import UNREADABLE_OBJECT
+from webhook.check.other_findings import POLICY_HELP, UNREADABLE_OBJECT
 from webhook.check.pod_templates import combined, found_templates, missing_containers
-from webhook.check.refused_lifetimes import refused_lifetimes
+from webhook.check.refused_values import refused_values
 from webhook.check.report import (
     NO_POD_TEMPLATE,
     OTHER_KINDS,
@@ -147,7 +147,9 @@ class _Evaluator:
             return
         report.evaluations.append(evaluation)
         if warning := version_warning(manifest):
-            report.warnings.append(evaluation.problem_at("/apiVersion", warning, self._source_of(manifest)))
+            report.warnings.append(
+                evaluation.problem_at("/apiVersion", warning, self._source_of(manifest), show_value=True)
+            )
         if not evaluation.is_evaluated:
             if error:
                 report.problems.append(evaluation.problem_at(wrong_field, error, self._source_of(manifest)))
@@ -164,7 +166,7 @@ class _Evaluator:
         report.warnings += unknown or missing_containers(evaluation, request)  # an unknown field is the likely cause
         for each, _ in parts:
             self._missing.add(evaluation, each.object, namespace)
-            report.warnings += refused_lifetimes(evaluation, each, self._source_of)
+            report.warnings += refused_values(evaluation, each, self._source_of)
         report.summary.outcomes[evaluation.outcome] += 1
         report.summary.exempt += sum(_counts(finding) for finding, _ in evaluation.decision.exempted)
         self._count_enforced(parts, evaluation)
@@ -207,7 +209,7 @@ class _Evaluator:
             line = manifest.line_in(_POLICY, error.line)
             excerpt = self._source_of(manifest).line_excerpt(line)
             yield CheckFinding(
-                evaluation, INVALID_POLICY, Action.REJECT, error.path, error.message, line, excerpt=excerpt
+                evaluation, INVALID_POLICY, Action.REJECT, error.path, error.message, line, POLICY_HELP, excerpt=excerpt
             )
         self._report.warnings += (
             InputProblem(
@@ -242,7 +244,8 @@ class _Evaluator:
     def _unreadable(self, evaluation: ManifestEvaluation, pointer: str, problem: str) -> CheckFinding:
         manifest, path = evaluation.manifest, json_path(pointer)
         message = (placeholder_at(manifest, pointer) or problem.removeprefix(UNREADABLE).lstrip()).removeprefix(path)
-        excerpt = self._source_of(manifest).excerpt(manifest.pointer + pointer, key_only=True) if pointer else None
+        source = self._source_of(manifest)
+        excerpt = source.field_excerpt(manifest.pointer + pointer, show_value=True) if pointer else None
         line = excerpt.line if excerpt else manifest.line_of(pointer)
         return CheckFinding(evaluation, UNREADABLE_OBJECT, Action.REJECT, path, message.lstrip(), line, excerpt=excerpt)
 

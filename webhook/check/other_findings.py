@@ -6,6 +6,8 @@ from webhook.core.decision import INVALID_POLICY
 
 UNREADABLE_OBJECT = "unreadable-object"
 """The rule name of a finding about a value of a wrong type, in an object that rules evaluate."""
+POLICY_HELP = "correct it, then run: tokenguard policy validate FILE"
+"""What to do about an invalid policy among the manifests."""
 
 EXPLANATIONS: Mapping[str, tuple[str, str]] = {
     UNREADABLE_OBJECT: (

@@ -93,10 +93,10 @@ class ManifestEvaluation:
         manifest = self.manifest
         return InputProblem(self.file_path, message, manifest.line, manifest.document, title=self.full_title)
 
-    def problem_at(self, pointer: str, message: str, source: SourceMap) -> InputProblem:
+    def problem_at(self, pointer: str, message: str, source: SourceMap, *, show_value: bool = False) -> InputProblem:
         """Return a message about a field of the object, at its key."""
         pointer = self.manifest.pointer + pointer
-        excerpt = source.excerpt(pointer, key_only=True)
+        excerpt = source.field_excerpt(pointer, show_value=show_value)
         line, column = (excerpt.line, excerpt.column) if excerpt else (self.manifest.source.line_of(pointer), None)
         return InputProblem(self.file_path, message, line, self.manifest.document, column, excerpt, self.full_title)
 

@@ -1,8 +1,8 @@
 """Where the values of a manifest are in its text: for the source line of a finding, and for edits of the text."""
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import msgspec
 import yaml
@@ -18,14 +18,22 @@ else:  # with libyaml, where it is there: many times faster
     _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Node = yaml.Node
-_ANNOTATIONS = "annotations"
-_SHOWN_KEYS = {
-    field.encode_name
+_PRIVATE = frozenset({"annotations", "data", "stringData"})
+"""Fields below which nothing is shown, whatever its name."""
+_FIELDS = [
+    field
     for model in [*vars(k8s_types).values(), *vars(token_objects).values()]
     if isinstance(model, type) and issubclass(model, k8s_types.Object)
     for field in msgspec.structs.fields(model)
-} - {_ANNOTATIONS}
+]
+_SHOWN_KEYS = {field.encode_name for field in _FIELDS} - _PRIVATE
 """The fields that rules read; any other value, such as that of a misspelt field, may be secret."""
+_SCALAR_KEYS = {
+    field.encode_name for field in _FIELDS if {*(get_args(field.type) or [field.type])} <= {int, str, bool, type(None)}
+}
+"""Those whose value is no mapping and no list."""
+_MAX_WRONG_LENGTH = 40
+"""The longest value of a wrong type that is shown."""
 _HIDDEN = "…"
 _MAX_LENGTH = 200
 _MAX_LINE = 1000
@@ -113,18 +121,34 @@ class SourceMap:
         self._lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", text) if self._root else []  # YAML's line breaks
         self._scalars: dict[int, list[_Scalar]] | None = None
 
-    def excerpt(self, pointer: str, fields: Iterable[str] = (), *, key_only: bool = False) -> Excerpt | None:
+    def excerpt(self, pointer: str, fields: Iterable[str] = ()) -> Excerpt | None:
         """Return the place of the first of the fields below a JSON Pointer that exists, else of what it names.
 
-        If that does not exist either, return the place of its nearest existing parent. With `key_only` the place is
-        that of the key, without the value.
+        If that does not exist either, return the place of its nearest existing parent.
         """
         if self._root is None:
             return None
         below = (f"{pointer}/{field}" for field in fields)
         pointer = next((each for each in below if find(self._root, each).exists), pointer)
         key, value, _ = find(self._root, pointer)
-        mark, end_mark = (key or value).start_mark, (key if key and key_only else value).end_mark
+        return self._excerpt(key or value, value, lambda number: _visible(pointer, value, number))
+
+    def field_excerpt(self, pointer: str, *, show_value: bool = False) -> Excerpt | None:
+        """Return the place of the key that a JSON Pointer names, or of its nearest existing parent.
+
+        With `show_value` the value is shown, too, and part of the place, if it is a short one of a field that rules
+        read, and that contains no mapping or list.
+        """
+        if self._root is None:
+            return None
+        key, value, exists = find(self._root, pointer)
+        if show_value and exists and _is_short(pointer, value):
+            return self._excerpt(key or value, value, lambda number: _visible(pointer, value, number))
+        return self._excerpt(key or value, key or value, lambda _: set())
+
+    def _excerpt(self, first: Node, last: Node, visible_at: Callable[[int], set[int]]) -> Excerpt | None:
+        """Return the place from one node to another; `visible_at` returns what may be shown of a line."""
+        mark, end_mark = first.start_mark, last.end_mark
         number, start = mark.line, mark.column
         if number >= len(self._lines):
             return None
@@ -133,8 +157,7 @@ class SourceMap:
         end = max(min(end_mark.column, len(content)) if end_mark.line == number else len(content), start)
         if is_long:
             return Excerpt(self._first_line + number, start + 1, end + 1, "", 0, 0)
-        visible = set() if key_only else _visible(pointer, value, number)
-        shown = self._masked(number, content, start, end, visible)
+        shown = self._masked(number, content, start, end, visible_at(number))
         return Excerpt(self._first_line + number, start + 1, end + 1, *shown)
 
     def line_excerpt(self, line: int) -> Excerpt | None:
@@ -188,10 +211,17 @@ class SourceMap:
         return self._scalars.get(number, [])
 
 
+def _is_short(pointer: str, value: Node) -> bool:
+    """Return whether a field's value is short enough to be shown though it may be a wrong one."""
+    *above, name = pointer.split("/")
+    is_known = name in _SCALAR_KEYS and _PRIVATE.isdisjoint(above)
+    return is_known and isinstance(value, yaml.ScalarNode) and len(value.value) <= _MAX_WRONG_LENGTH
+
+
 def _visible(pointer: str, value: Node, number: int) -> set[int]:
     """Return the columns on a line at which values start that may be shown: those at a JSON Pointer that rules read."""
     names = [name for name in pointer.split("/")[1:] if not name.isdecimal()]
-    if _ANNOTATIONS in names or not _SHOWN_KEYS.issuperset(names[-1:]):
+    if not _PRIVATE.isdisjoint(names) or not _SHOWN_KEYS.issuperset(names[-1:]):
         return set()
     return {
         node.start_mark.column

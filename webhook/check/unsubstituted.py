@@ -32,4 +32,5 @@ def namespace_placeholders(evaluations: Iterable[ManifestEvaluation]) -> Iterato
             continue
         warned.add(evaluation.file_path)
         message = f"metadata.namespace is {advice}; until then, the policy for the real namespace is not applied"
-        yield evaluation.problem_at("/metadata/namespace", message, SourceMap(evaluation.manifest.source))
+        source = SourceMap(evaluation.manifest.source)
+        yield evaluation.problem_at("/metadata/namespace", message, source, show_value=True)

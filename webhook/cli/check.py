@@ -28,10 +28,21 @@ from webhook.core.formatting import counted, plain
 from webhook.core.manifests import Manifest
 from webhook.core.policy.model import Action
 from webhook.formatters import check_concise, check_github, check_json, check_junit, check_sarif, check_text
-from webhook.formatters.check_lines import problem_line
+from webhook.formatters.check_lines import problem_lines
 from webhook.formatters.check_summary import notices, patched_without_finding
-from webhook.formatters.formatter import LINE_FORMATS, WITH_PROBLEMS, FormatOptions, Formatter, print_report
+from webhook.formatters.diff import coloured
+from webhook.formatters.formatter import (
+    DEFAULT_OPTIONS,
+    LINE_FORMATS,
+    WITH_PROBLEMS,
+    FormatOptions,
+    Formatter,
+    on_stream,
+    print_report,
+    uses_colour,
+)
 from webhook.formatters.progress import Progress
+from webhook.formatters.wrapping import wrapped
 
 MAX_FINDINGS = 50
 _CORRECT_FIRST = "correct the errors first"
@@ -240,26 +251,32 @@ def _print_problems(report: CheckReport, output: str, *, quiet: bool) -> None:
     _print_lines(report.problems)
     _print_lines(report.shown_warnings(quiet=quiet), "warning")
     if not quiet:
-        for line in notices(report):
-            click.echo(f"note: {line}", err=True)
+        _print_texts(f"note: {line}" for line in notices(report))
 
 
-def _print_lines(problems: Iterable[InputProblem], word: str = "error") -> None:
+def _print_lines(problems: Iterable[InputProblem], word: str = "error", suffix: str = "") -> None:
+    options = on_stream(DEFAULT_OPTIONS, sys.stderr)
     for problem in problems:
-        click.echo(problem_line(problem, word), err=True)
+        for line in problem_lines(problem, options, word, suffix):
+            click.echo(line, err=True, color=options.colour)
+
+
+def _print_texts(texts: Iterable[str]) -> None:
+    """Print sentences to stderr, wrapped on a terminal."""
+    for text in texts:
+        for line in wrapped(text, on_stream(DEFAULT_OPTIONS, sys.stderr).width, 4):
+            click.echo(line, err=True)
 
 
 def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProblem, output: str) -> None:
     """Print to stderr how many documents changed, which were not evaluated, and warnings that the output lacks."""
     if isinstance(documents, InputProblem):
-        click.echo(problem_line(documents), err=True)
+        _print_lines([documents])
         return
-    for problem in report.problems:
-        if problem.document is not None:
-            click.echo(problem_line(problem, "note", "; not evaluated, printed unchanged"), err=True)
-    left_out = sum(skipped.reason in NO_MANIFESTS for skipped in report.not_evaluated)
-    if left_out:
-        click.echo(f"note: {counted(left_out, 'document')} left out: not Kubernetes objects; -v lists them", err=True)
+    unread = (problem for problem in report.problems if problem.document is not None)
+    _print_lines(unread, "note", "; not evaluated, printed unchanged")
+    if left_out := sum(skipped.reason in NO_MANIFESTS for skipped in report.not_evaluated):
+        _print_texts([f"note: {counted(left_out, 'document')} left out: not Kubernetes objects; -v lists them"])
     if output not in WITH_PROBLEMS:
         _print_lines(report.warnings, "warning")
     if changed := changed_documents(report) - documents.unfixed:
@@ -281,16 +298,24 @@ def _print_diff(
         _print_lines(report.shown_warnings(quiet=options.quiet), "warning")
     for file in files:
         if isinstance(file, FixedFile) and file.changed:
-            click.echo("".join(diff_lines(displayed(file.path), file.before, file.after)).encode(), nl=False)
+            _print_changes(file)
     _print_lines(file for file in files if isinstance(file, InputProblem))
     if output in LINE_FORMATS and not options.quiet:
         left = len(report.findings) - report.fixable
         shown = "; the check without --diff shows them" if report.findings else ""
-        click.echo(f"{counted(report.fixable, 'finding')} to fix, {left} to correct by hand{shown}", err=True)
-        if patched := patched_without_finding(report):
-            click.echo(patched, err=True)
+        counts = f"{counted(report.fixable, 'finding')} to fix, {left} to correct by hand{shown}"
+        _print_texts(filter(None, (counts, patched_without_finding(report))))
     failed = any(isinstance(file, InputProblem) for file in files)
     return 2 if failed else report.exit_status
+
+
+def _print_changes(file: FixedFile) -> None:
+    """Print what changes in a file, in colours on a terminal; elsewhere byte for byte, so that it can be applied."""
+    lines = diff_lines(displayed(file.path), file.before, file.after)
+    if uses_colour(sys.stdout):
+        click.echo("".join(coloured(lines)), nl=False, color=True)
+    else:
+        click.echo("".join(lines).encode(), nl=False)
 
 
 def _write(files: Iterable[FixedFile | InputProblem], *, quiet: bool) -> bool:
@@ -300,7 +325,7 @@ def _write(files: Iterable[FixedFile | InputProblem], *, quiet: bool) -> bool:
         problem = file if isinstance(file, InputProblem) else write_file(file) if file.changed else None
         if problem is not None:
             written = False
-            click.echo(problem_line(problem), err=True)
+            _print_lines([problem])
         elif isinstance(file, FixedFile) and file.changed and not quiet:
             changed = counted(file.changed, "document")
             click.echo(f"{plain(displayed(file.path))}: fixed: {changed} changed", err=True)

@@ -12,6 +12,8 @@ from webhook.core.policy.model import Action
 from webhook.core.token_context import TokenRequestContext
 from webhook.core.token_objects import TokenRequest
 
+UNKNOWN_ACCOUNT = "SERVICE_ACCOUNT_NAME"
+"""In place of an account that is unknown."""
 _AUDIENCE = "AUDIENCE"
 _MAX_AUDIENCES = 10
 _MAX_LENGTH = 100
@@ -24,7 +26,7 @@ def create_token_command(context: TokenRequestContext, *, bind: bool = False) ->
     fit into a line, is a word in capitals for the reader to replace.
     """
     context = _with_allowed_audiences(context)
-    words = ["kubectl create token", _valid(context.account, is_dns_subdomain, "NAME")]
+    words = ["kubectl create token", _valid(context.account, is_dns_subdomain, UNKNOWN_ACCOUNT)]
     if context.namespace:
         words += ["-n", _valid(context.namespace, is_dns_label, "NAMESPACE")]
     words.append(f"--duration={_duration(_seconds(context))}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from webhook.core.decision import Violation
 from webhook.core.json_patch import escape, json_path
 from webhook.core.kinds import Subject
-from webhook.core.kubectl_hint import create_token_command
+from webhook.core.kubectl_hint import UNKNOWN_ACCOUNT, create_token_command
 from webhook.core.legacy_token import ISSUER_CLAIM
 from webhook.core.policy.model import NamespacePolicy
 from webhook.core.rules import legacy_token_secret as rule
@@ -93,9 +93,8 @@ def _core(encoded: bytes, shift: int, length: int) -> bytes:
 
 
 def _account(account: str) -> str:
-    """Return an account's name for a message."""
-    unknown = cel.string(rule.A_SERVICE_ACCOUNT)
-    return f"({account}.matches('^/*$') ? {unknown} : {cel.quoted(account)})"
+    """Return whose token it is, for a message; empty if that is unknown."""
+    return f"({account}.matches('^/*$') ? '' : ' of ' + {cel.quoted(account)})"
 
 
 def _command(given: CompilerInput) -> str:
@@ -107,7 +106,8 @@ def _command(given: CompilerInput) -> str:
             _ACCOUNT_NAME, _NAMESPACE_NAME, TokenRequest(), namespace_policy, given.api_audiences
         )
         commands.append(cel.string(create_token_command(context)))
-    account = "(variables.account.matches('^[a-z0-9.-]{1,100}$') ? variables.account : 'NAME')"
+    unknown = cel.string(UNKNOWN_ACCOUNT)
+    account = f"(variables.account.matches('^[a-z0-9.-]{{1,100}}$') ? variables.account : {unknown})"
     command = given.scopes.value(commands)
     return (
         f"{command}.replace({cel.string(_ACCOUNT_NAME)}, {account})"
@@ -147,7 +147,7 @@ def _checks(given: CompilerInput) -> Iterator[ExportedCheck]:
 def _check(given: CompilerInput, violation: Violation, accounts: Sequence[str] | None, condition: str) -> ExportedCheck:
     values = {
         "path": cel.string(json_path(violation.pointer)),
-        "account": _account("variables.account") if accounts else cel.string(rule.A_SERVICE_ACCOUNT),
+        "account": _account("variables.account") if accounts else cel.string(""),
         "old": cel.quoted("variables.accountBefore"),
         "new": cel.quoted("variables.account"),
         "command": _command(given),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from webhook.check.report import CheckFinding, CheckReport
 from webhook.core.formatting import counted
-from webhook.formatters.check_lines import finding_line, missing_secret_line
+from webhook.formatters.check_lines import finding_line, missing_secret_line, problem_line
 from webhook.formatters.check_summary import policy_line
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.junit import Case, Result, junit, problem_name
@@ -17,10 +17,12 @@ def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS)
     """
     suites: dict[str, list[Case]] = {}
     for problem in report.problems:
-        name = problem.title or problem_name(problem)
-        suites.setdefault(problem.file, []).append(Case(name, (Result("error", problem.message, type="unreadable"),)))
+        result = Result("error", problem.message, (problem_line(problem),), "unreadable")
+        title = f" ({problem.title})" if problem.title else ""
+        suites.setdefault(problem.file, []).append(Case(problem_name(problem) + title, (result,)))
     for warning in report.warnings if report.warnings_fail else ():
-        case = Case(problem_name(warning), (Result("failure", warning.message, type="warning"),))
+        result = Result("failure", warning.message, (problem_line(warning, "warning"),), "warning")
+        case = Case(problem_name(warning), (result,))
         suites.setdefault(warning.file, []).append(case)
     findings: dict[int, list[CheckFinding]] = {}
     for finding in report.shown_findings(verbose=options.verbose):

@@ -66,6 +66,12 @@ def uses_colour(stream: TextIO) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
 
+def on_stream(options: FormatOptions, stream: TextIO) -> FormatOptions:
+    """Return the options with the colours and the width of a stream."""
+    width = shutil.get_terminal_size().columns if stream.isatty() else 0
+    return replace(options, colour=uses_colour(stream), width=width)
+
+
 def _with_progress(pieces: Iterator[str]) -> Iterator[str]:
     """Yield the pieces of an output that waits until it is complete, with a progress line meanwhile."""
     with Progress(sys.stderr, delay=0.3) as progress:
@@ -89,11 +95,10 @@ def print_report(
     """
     stream = sys.stderr if err else sys.stdout
     if output in LINE_FORMATS:
-        is_terminal, colour = stream.isatty(), uses_colour(stream)
-        width = shutil.get_terminal_size().columns if is_terminal else 0
-        lines = formatters[output](report, replace(options, colour=colour, width=width))
-        for line in lines if is_terminal else [*_with_progress(lines)]:
-            click.echo(line, err=err, color=colour)
+        options = on_stream(options, stream)
+        lines = formatters[output](report, options)
+        for line in lines if stream.isatty() else [*_with_progress(lines)]:
+            click.echo(line, err=err, color=options.colour)
         return
     stream.flush()
     with SpooledTemporaryFile(_MAX_IN_MEMORY) as whole:

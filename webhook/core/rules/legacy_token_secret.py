@@ -13,17 +13,16 @@ from webhook.core.secret_content import ReviewedSecret
 from webhook.core.token_context import SecretContext
 from webhook.core.token_objects import INVALID_SINCE, LEGACY_TOKEN_ACCOUNT, LEGACY_TOKEN_ACCOUNT_UID
 
-REQUESTS = "requests a token of {account} that never expires"
-CONTAINS = "contains a token of {account} that never expires"
-SET = "is set to a token of {account} that never expires"
-_ISSUES = "so Kubernetes issues a token of {account} that never expires"
+REQUESTS = "requests a token{account} that never expires"
+CONTAINS = "contains a token{account} that never expires"
+SET = "is set to a token{account} that never expires"
+_ISSUES = "so Kubernetes issues a token{account} that never expires"
 REMOVED = f"is removed, {_ISSUES}"
-ACCOUNT_CHANGED = f"is changed from {{old}} to {{new}}, {_ISSUES.format(account='the latter')}"
+ACCOUNT_CHANGED = f"is changed from {{old}} to {{new}}, {_ISSUES.format(account=' of the latter')}"
 UID_CHANGED = "is changed or removed, so a new ServiceAccount of the same name gets a token in this Secret"
-REVIVED = "is removed, so the token of {account}, which never expires, becomes valid again"
+REVIVED = "is removed, so the token{account}, which never expires, becomes valid again"
 KEEP_LABEL = "keep the label, or add an exemption with an end date"
 HINT = "project a token into the pod, add an exemption with an end date, or run: {command}"
-A_SERVICE_ACCOUNT = "a ServiceAccount"
 
 
 def check(context: SecretContext) -> Iterator[Violation]:
@@ -95,7 +94,8 @@ def _violation(context: SecretContext, pointer: str, detail: str, other_account:
 
 
 def _account(name: str) -> str:
-    return quote(name) if name.strip("/") else A_SERVICE_ACCOUNT
+    """Return whose token it is; empty if that is unknown."""
+    return f" of {quote(name)}" if name.strip("/") else ""
 
 
 def _uid(secret: ReviewedSecret) -> str:

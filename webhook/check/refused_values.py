@@ -1,4 +1,4 @@
-"""Warnings about projected tokens with a lifetime that the API server refuses because it is too short."""
+"""Warnings about values that the API server refuses: too short lifetimes, and legacy Secrets without an account."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,20 +10,25 @@ from webhook.core.json_patch import json_path
 from webhook.core.k8s_types import AnyWorkload, Pod
 from webhook.core.lifetimes import MIN_EXPIRATION
 from webhook.core.manifests import Manifest
+from webhook.core.token_objects import LEGACY_TOKEN_ACCOUNT, Secret
 
 
-def refused_lifetimes(
+def refused_values(
     evaluation: ManifestEvaluation, request: AdmissionRequest, source_of: Callable[[Manifest], SourceMap]
 ) -> Iterator[InputProblem]:
-    """Yield a warning about each such lifetime in a pod or pod template."""
+    """Yield a warning about each such lifetime in a pod or template, or about the annotation that a Secret lacks."""
     obj = request.object
+    if isinstance(obj, Secret) and obj.is_legacy and not obj.account:
+        what = f"{evaluation.title}: the annotation {LEGACY_TOKEN_ACCOUNT}, which names the ServiceAccount, is missing"
+        message = f"{what}; the API server refuses such a Secret"
+        yield evaluation.problem_at("/metadata", message, source_of(evaluation.manifest))
     pod = obj.template if isinstance(obj, AnyWorkload) else obj
     for pointer, seconds in _lifetimes(pod) if isinstance(pod, Pod) else ():
         if seconds < MIN_EXPIRATION:
             place = f"{request.template_pointer}{pointer}"
             what = f"{evaluation.title}: {json_path(place)} is {seconds}, which the API server refuses"
             message = f"{what}; set it to {MIN_EXPIRATION} or more"
-            yield evaluation.problem_at(place, message, source_of(evaluation.manifest))
+            yield evaluation.problem_at(place, message, source_of(evaluation.manifest), show_value=True)
 
 
 def _lifetimes(pod: Pod) -> Iterator[tuple[str, int]]:
