@@ -131,8 +131,10 @@ For a token for the API server, 3607 seconds have a special meaning: Kubernetes 
 that old clients, which read their token only once, keep working. The token that Kubernetes mounts by default is such a
 token. It is capped to the smaller of the maximum and 3600 seconds; `apiServerToken.expiration: keep` leaves it
 unchanged. A volume with one token, without an audience, that the author mounts at the same path,
-/var/run/secrets/kubernetes.io/serviceaccount, and nowhere else counts as this token, whatever its name is: even with
-the action `reject` it is capped, with a warning, and not denied.
+/var/run/secrets/kubernetes.io/serviceaccount, and nowhere else counts as this token, whatever its name is: it needs
+no audience, and even with the action `reject` it is capped, with a warning, and not denied. If the volume is called
+kube-api-access-*, as in the output of `kubectl get pod -o yaml`, nobody wrote it: there is no warning, and `check` has
+no finding.
 
 What to do: set `expirationSeconds` to at most the maximum, and re-read the token's file before it expires.
 
