@@ -17,6 +17,7 @@ UNCAPPED = 'rules: {token-expiration: "off"}\n'
 OTHER = INJECT.replace(VAULT, "https://other.example.com")
 SHORT = INJECT.replace("mountPath", "expirationSeconds: 1800, mountPath")
 NAMED = INJECT.replace("mountPath", "env: VAULT, mountPath")
+PATCHING = "rules: {legacy-token-reference: patch}\n"
 MAX = "tokens: {maxExpirationSeconds: 600}\n"
 AUDIT = "mode: audit\n"
 
@@ -48,6 +49,9 @@ AUDIT = "mode: audit\n"
     (CAPPED, "rules: {kubelet-hostpath: audit}\n", SILENT, Change.NO_LONGER_AUDITED),
     (live(), AUDIT, AUDIT + MAX, Change.AUDITED_DIFFERENTLY),
     (live(), "", STRICT, Change.UNCHANGED),
+    (READS, "", PATCHING, Change.UNCHANGED),
+    (READS, "mode: warn\n", "mode: warn\n" + PATCHING, Change.UNCHANGED),
+    (live(), INJECT, INJECT.replace("/vault}", "/vault/}"), Change.UNCHANGED),
     (CAPPED, INJECT, INJECT, Change.UNCHANGED),
 ], ids=[
     "rejected", "rejected for more", "rejected for less", "rejected, injected or not", "rejected, capped to less",
@@ -57,7 +61,8 @@ AUDIT = "mode: audit\n"
     "an injection sets a variable", "capped to less",
     "warned of besides the cap", "warned of and injected", "not warned of any more", "fine",
     "what is warned of would not be rejected any more", "audited besides", "not audited any more", "audited otherwise",
-    "a rule that finds nothing", "the same policy",
+    "a rule that finds nothing", "patch instead of reject, of what no patch repairs", "the same in mode warn",
+    "the same path", "the same policy",
 ])  # fmt: skip
 def test_change_between_two_policies(pod, now, then, change) -> None:
     [owner] = Small(secret("old")).pod("a", pod).scan(now, then).workloads

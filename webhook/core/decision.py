@@ -18,6 +18,8 @@ INVALID_POLICY = "invalid-policy"
 """The name of a rule, where a policy's own errors are reported."""
 
 MAX_LINES = 10
+WOULD_BE_DENIED = "would be denied"
+"""Said of a violation that is only warned about, or recorded, because of the mode."""
 WARNING_LENGTH = 120
 """The length of a warning that the API server recommends, in characters."""
 
@@ -116,7 +118,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
             would = "" if self.action is Action.PATCH else "would be "
             return violation.detail, f"{would}{violation.fix_summary}"
         if self.suppressed_by_mode:
-            denied = "its pods will be denied" if self.applies_to_pods else "would be denied"
+            denied = "its pods will be denied" if self.applies_to_pods else WOULD_BE_DENIED
             return f"{violation.detail}; {denied}", violation.hint
         return violation.detail, violation.hint
 

@@ -1,7 +1,7 @@
 """What a scan shows about workloads: their findings, and what a simulated policy changes."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ from webhook.scan.evaluation_result import (
     Change,
     EvaluationResult,
     PodGroup,
-    ReportedFinding,
 )
 from webhook.scan.options import ScanFilters
+from webhook.scan.policy_diff import Item, differences, token_differences
 from webhook.scan.rbac import Grant, Permission
 from webhook.scan.report import ScannedWorkload
 from webhook.tokens.humanize import humanize_seconds
@@ -106,15 +106,15 @@ def workload_differences(workload: ScannedWorkload, filters: ScanFilters) -> Wor
     generated: Counter[FindingLine] = Counter()
     template: Iterable[FindingLine] = ()
     for group in workload.groups:
-        differences = dict(_differences(group.result(), group.result(simulated=True)))
-        if not differences and filters.show_all_findings and group.change is not Change.UNCHANGED:
-            differences = dict.fromkeys(_token_differences(group), True)
-        authored = [line for line, is_authored in differences.items() if is_authored]
+        lines = dict(_differences(group.result(), group.result(simulated=True)))
+        if not lines and filters.show_all_findings and group.change is not Change.UNCHANGED:
+            lines = dict.fromkeys(_token_lines(group), True)
+        authored = [line for line, is_authored in lines.items() if is_authored]
         pods.update(dict.fromkeys(authored, len(group.names)))
         template = authored if group is workload.next_pod else template
-        generated.update({line: _count(workload, group) for line in differences if line not in authored})
-    lines = (_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items())
-    return WorkloadLines(tuple(sorted(lines, key=line_order)), +generated)
+        generated.update({line: _count(workload, group) for line in lines if line not in authored})
+    extended = (_extended(line, _where(workload, count, in_template=line in template)) for line, count in pods.items())
+    return WorkloadLines(tuple(sorted(extended, key=line_order)), +generated)
 
 
 def result_differences(before: EvaluationResult, after: EvaluationResult | None) -> tuple[FindingLine, ...]:
@@ -124,28 +124,17 @@ def result_differences(before: EvaluationResult, after: EvaluationResult | None)
 
 def _differences(before: EvaluationResult, after: EvaluationResult) -> Iterator[tuple[FindingLine, bool]]:
     """Yield the findings and exemptions of only one result, each with whether it is about what the author wrote."""
-    old, new = ({_full_line(item): item for item in _items(result)} for result in (before, after))
-    for sign, items, others in (("+", new, old), ("-", old, new)):
-        for key, item in items.items():
-            if key not in others:
-                yield _line(item)._replace(sign=sign), item.authored
+    old, new = differences(before, after)
+    for sign, items in (("+", new), ("-", old)):
+        yield from ((_line(item)._replace(sign=sign), item.authored) for item in items)
 
 
-def _token_differences(group: PodGroup) -> Iterator[FindingLine]:
-    tokens = (group.evaluation.tokens, group.simulated.tokens if group.simulated else ())
-    old, new = (
-        dict.fromkeys(
-            FindingLine(_TOKEN, audience_text(token.audience), lifetime_text(token.lifetime_seconds))
-            for token in group_tokens
-        )
-        for group_tokens in tokens
-    )
-    yield from _only_in_one(old, new)
-
-
-def _only_in_one(old: Collection[FindingLine], new: Collection[FindingLine]) -> Iterator[FindingLine]:
-    yield from (line._replace(sign="+") for line in new if line not in old)
-    yield from (line._replace(sign="-") for line in old if line not in new)
+def _token_lines(group: PodGroup) -> Iterator[FindingLine]:
+    """Yield the tokens that only one of the patches leads to."""
+    old, new = token_differences(group.evaluation.tokens, group.simulated.tokens if group.simulated else ())
+    for sign, tokens in (("+", new), ("-", old)):
+        for audience, lifetime in tokens:
+            yield FindingLine(_TOKEN, audience_text(audience), lifetime_text(lifetime), sign)
 
 
 def _count(workload: ScannedWorkload, group: PodGroup) -> int:
@@ -236,10 +225,7 @@ def lifetime_text(lifetime_seconds: int | None) -> str:
     return "never expires" if lifetime_seconds is None else humanize_seconds(lifetime_seconds)
 
 
-_Item = ReportedFinding | AppliedExemption
-
-
-def _items(result: EvaluationResult) -> tuple[_Item, ...]:
+def _items(result: EvaluationResult) -> tuple[Item, ...]:
     return *result.findings, *result.exemptions
 
 
@@ -251,14 +237,14 @@ def _generated(group: PodGroup) -> Iterator[FindingLine]:
     return (_line(item) for item in _items(group.result()) if not item.authored)
 
 
-def _line(item: _Item) -> FindingLine:
+def _line(item: Item) -> FindingLine:
     """Return a finding or an exemption, with its path if it is about what the author wrote."""
     if item.authored:
         return _full_line(item)
     return _line_about("the API server's token" if item.rule == TOKEN_EXPIRATION else "", item)
 
 
-def _full_line(item: _Item) -> FindingLine:
+def _full_line(item: Item) -> FindingLine:
     return _line_about(item.path, item)
 
 
@@ -267,7 +253,7 @@ def exemption_text(exempted: AppliedExemption) -> str:
     return _full_line(exempted).text
 
 
-def _line_about(subject: str, item: _Item) -> FindingLine:
+def _line_about(subject: str, item: Item) -> FindingLine:
     text = f"{subject} {item.detail}".lstrip()
     if isinstance(item, AppliedExemption):
         expiry = f"until {item.until}" if item.until else "never expires"

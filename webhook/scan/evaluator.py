@@ -10,7 +10,6 @@ from webhook.core.cluster_state import ClusterState
 from webhook.core.decision import Coverage, Decision, Finding, Outcome
 from webhook.core.evaluate import evaluate
 from webhook.core.exclusions import NODE_USER, NODES
-from webhook.core.json_patch import Operation
 from webhook.core.k8s_types import ObjectIdentity, Pod
 from webhook.core.kinds import Subject
 from webhook.core.pod_context import PodContext, build_pod_context
@@ -21,7 +20,6 @@ from webhook.scan.evaluation_result import AppliedExemption, EvaluationResult, P
 from webhook.scan.pod_tokens import tokens_after
 
 _MIRROR = "kubernetes.io/config.mirror"
-Patch = tuple[Operation, ...]
 NonPod = Secret | ServiceAccount | CSIDriver
 
 
@@ -42,14 +40,14 @@ class PolicyEvaluator:
         namespace_policy = self.policy.in_namespace(namespace, self._cluster.namespace_labels(namespace))
         return build_pod_context(_pod_request(namespace, pod), pod, namespace_policy, self.policy, self._cluster)
 
-    def pod(self, namespace: str, pod: Pod) -> tuple[PodEvaluation, Patch]:
-        """Evaluate a pod; return its patch, too."""
+    def pod(self, namespace: str, pod: Pod) -> PodEvaluation:
+        """Evaluate a pod."""
         request = _pod_request(namespace, pod)
         decision = self._evaluate(request)
         context = self.view(namespace, pod)
         result = self._result(request, decision)
         tokens = () if decision.outcome is Outcome.DENIED else tokens_after(context, decision)
-        return PodEvaluation(result, tokens), decision.patch
+        return PodEvaluation(result, tokens)
 
     def violations(self, namespace: str, pod: Pod, created: dt.datetime | None) -> tuple[ReportedFinding, ...]:
         """Return what denies a live pod in `/validate` as it is, with the exemptions of when it was created."""

@@ -227,12 +227,12 @@ class Scanner:
         return lambda account: self._cluster.automounts.get((namespace, account), True)
 
     def _evaluations(self, namespace: str, pod: Pod) -> tuple[PodEvaluation, PodEvaluation | None, Change]:
-        evaluation, patch = self._evaluator.pod(namespace, pod)
+        evaluation = self._evaluator.pod(namespace, pod)
         if self._simulated is None:
             return evaluation, None, Change.UNCHANGED
-        simulated, simulated_patch = self._simulated.pod(namespace, pod)
-        same_patch = patch == simulated_patch
-        return evaluation, simulated, change_between(evaluation.result, simulated.result, same_patch=same_patch)
+        simulated = self._simulated.pod(namespace, pod)
+        tokens = evaluation.tokens, simulated.tokens
+        return evaluation, simulated, change_between(evaluation.result, simulated.result, tokens)
 
     def _sorted_unevaluated(self) -> list[UnevaluatedPod]:
         return sorted(self._unevaluated, key=lambda pod: (pod.namespace, pod.owner, pod.name))

@@ -37,6 +37,10 @@ SIMULATED = f"{INJECT}rules: {{token-subpath: reject, kubelet-hostpath: warn}}\n
 
 
 def report(simulated: str | None = None) -> ScanReport:
+    return cluster().scan(POLICY, simulated, context="staging")
+
+
+def cluster() -> Small:
     small = Small(
         secret("old"),
         secret("used", last_used="2026-11-20"),
@@ -66,7 +70,7 @@ def report(simulated: str | None = None) -> ScanReport:
     small.snapshot.unread.append(
         UnreadResource("roles", f"HTTP 403: {HOSTILE}", "lacks", "advice", affects_decisions=False)
     )
-    return small.scan(POLICY, simulated, context="staging")
+    return small
 
 
 def varied_secrets(simulated: str | None = None) -> ScanReport:
