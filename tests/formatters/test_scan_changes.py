@@ -59,7 +59,9 @@ def listed(text: list[str], kind: str) -> Counter[str]:
             found = re.match(f"{kind}: (.*) if recreated", line)
             title = found[1] if found else ""
         elif title and not line.startswith("   "):
-            others = re.search(r"(?:^  |^  and |; and )(\d+) (?:more |other |)(?:workload|Secret)s?(?: with|,| in)", line)
+            others = re.search(
+                r"(?:^  |^  and |; and )(\d+) (?:more |other |)(?:workload|Secret)s?(?: with|,| in)", line
+            )
             named = not re.match(r"  (?:\d+ |and \d+ more|--output)", line)
             counts[title] += named + (int(others[1]) if others else 0)
     return +counts

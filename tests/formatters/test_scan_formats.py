@@ -133,6 +133,20 @@ def test_text_says_what_the_overrides_in_other_modes_would_deny() -> None:
     assert looks == ["warned", "warned", "allowed", "denied"]
 
 
+def test_summary_names_namespaces_whose_mode_differs_from_the_policy() -> None:
+    small = Small().pod("a", live())
+    small.snapshot.namespaces |= {f"team-{number}": frozenset() for number in range(4)}
+    modes = "mode: audit\noverrides: [{namespaces: [shop], mode: enforce}, {namespaces: ['team-*'], mode: warn}]\n"
+    shown = "audit, but enforce in shop and warn in 4 namespaces"
+    simulated, plain = small.scan("", modes), small.scan(modes)
+    assert re.search(f"\nsimulated  [0-9a-f]{{12}}, {shown}: new.yaml\n", text(simulated))
+    assert re.search(f"\npolicy     [0-9a-f]{{12}}, {shown}: policy.yaml\n", text(plain))
+    for report in (simulated, plain):
+        assert f"Its mode is {shown}." in "".join(page.format_report(report))
+    outside = small.scan("", modes, filters=ScanFilters(namespaces=("shop",)))
+    assert ", audit, but enforce in shop: new.yaml" in text(outside)
+
+
 def look(report) -> str:
     return re.search(r'class="status (\w+)"', "".join(page.format_report(report)))[1]
 

@@ -7,7 +7,7 @@ from typing import Any
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted, plain
 from webhook.core.lifetimes import DEFAULT_EXPIRATION, YEAR
-from webhook.core.policy.model import Action
+from webhook.core.policy.model import Action, Mode
 from webhook.formatters.scan_enforcement import denied_secrets, limits
 from webhook.formatters.scan_exemptions import exemption_fields
 from webhook.formatters.scan_findings import first_names
@@ -24,6 +24,7 @@ LIFETIMES = ("never expires", "1 year", "over 1 hour", "up to 1 hour")
 NOW, RECREATED, SIMULATED = "now", "if recreated", "simulated"
 _USES = {NOW: "now", RECREATED: "recreated", SIMULATED: "simulated"}
 """The attributes of a `TokenUse` with these numbers."""
+_MAX_NAMES = 3
 UNKNOWN = "?"
 """In place of a number that depends on what could not be read."""
 NOT_INSTALLED = (
@@ -254,6 +255,8 @@ def verdict(report: ScanReport) -> str:
 def headline(report: ScanReport) -> str:
     """Return in a sentence what would be denied, and in others what the report is limited to."""
     sentence = verdict(report)
+    if modes := _modes(report.simulated or report.policy):
+        sentence = f"{sentence} Its mode is {modes}."
     if valid := sum(secret.invalid_since is None for secret in report.legacy_secrets):
         sentence = f"{sentence} {counted(valid, 'legacy Secret')} with a valid token that never expires."
     for limit in limits(report, simulated=report.simulated is not None):
@@ -270,8 +273,21 @@ def _filters(filters: ScanFilters) -> tuple[str, str]:
     return namespaces, "; ".join(filter(None, (rules, actions)))
 
 
+def _modes(policy: PolicyInfo) -> str:
+    """Return the mode of a policy and those of scanned namespaces that differ; empty if none differs."""
+    namespaces: dict[Mode, list[str]] = {}
+    for name, mode in policy.namespace_modes.items():
+        namespaces.setdefault(mode, []).append(name)
+    others = (f"{mode} in {_few_names(names)}" for mode, names in sorted(namespaces.items()))
+    return f"{policy.mode}, but {' and '.join(others)}" if namespaces else ""
+
+
+def _few_names(names: Sequence[str]) -> str:
+    return f"{len(names)} namespaces" if len(names) > _MAX_NAMES else ", ".join(map(plain, names))
+
+
 def _policy(policy: PolicyInfo) -> str:
-    prefix = f"{policy.revision}, {policy.mode}: " if policy.revision else ""
+    prefix = f"{policy.revision}, {_modes(policy) or policy.mode}: " if policy.revision else ""
     return f"{prefix}{plain(policy.origin)}"
 
 

@@ -1,6 +1,7 @@
 """The options of a scan, and the policies in its report."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from msgspec import Meta, Struct
 
 from webhook.core.formatting import FastStrEnum
 from webhook.core.policy.model import Action, Mode, Policy
+from webhook.core.selectors import Labels
 
 UNUSED_DAYS = 30
 """A job that runs once a month uses its token within these days."""
@@ -45,6 +47,10 @@ class PolicyInfo(Struct, frozen=True, gc=False, rename="camel"):
     mode: Annotated[Mode, Meta(description="The mode outside of overrides.")]
     origin: Annotated[str, Meta(description="The file or ConfigMap that contains it.")]
     api_audiences: Annotated[ApiAudiences, Meta(description="The API server's audiences.")]
+    namespace_modes: Annotated[
+        dict[str, Mode],
+        Meta(description="The scanned namespaces for which an override sets another mode, each with that mode."),
+    ]
 
 
 class ScanFilters(Struct, frozen=True, gc=False, rename="camel"):
@@ -78,8 +84,10 @@ class ScanOptions:
     unused_days: int = UNUSED_DAYS
 
 
-def describe_policy(policy: Policy, origin: str, known: ApiAudiences) -> PolicyInfo:
-    """Describe a policy; the audiences are its own or, if it names none, the known ones."""
+def describe_policy(policy: Policy, origin: str, known: ApiAudiences, namespaces: Mapping[str, Labels]) -> PolicyInfo:
+    """Describe a policy in namespaces with these labels; the audiences are its own or, if it names none, the known."""
     own = policy.api_server_token.audiences
     audiences = ApiAudiences(own, AudienceSource.POLICY) if own else known
-    return PolicyInfo(policy.revision, policy.mode, origin, audiences)
+    modes = {name: policy.in_namespace(name, labels).mode for name, labels in namespaces.items()}
+    others = {name: mode for name, mode in modes.items() if mode is not policy.mode}
+    return PolicyInfo(policy.revision, policy.mode, origin, audiences, others)

@@ -183,14 +183,15 @@ class Scanner:
             len(namespaces), self._finished_pods, workloads, secrets if snapshot.secrets_read else None,
             results=(results, simulated if simulates else None),
         )  # fmt: skip
+        labels = {name: self._cluster.namespace_labels(name) for name in sorted(namespaces) if self._is_evaluated(name)}
         shown = FindingFilter(options.filters)
         counts = aggregate.rule_counts(results, simulated if simulates else None)
         return ScanReport(
             time=options.now,
             cluster=options.cluster,
             context=options.context,
-            policy=describe_policy(options.policy, options.policy_origin, audiences),
-            simulated=describe_policy(other, options.simulated_origin, audiences) if other else None,
+            policy=describe_policy(options.policy, options.policy_origin, audiences, labels),
+            simulated=describe_policy(other, options.simulated_origin, audiences, labels) if other else None,
             filters=options.filters,
             webhook_exists=snapshot.history.webhook_exists,
             webhook_lacks_ca_bundle=snapshot.history.lacks_ca_bundle,
@@ -221,7 +222,15 @@ class Scanner:
     def _is_excluded(self, namespace: str) -> bool:
         """Return whether the webhook configuration excludes the pods of a namespace, and nothing else does."""
         scope, labels = self._snapshot.history.scopes.pods, self._cluster.namespace_labels(namespace)
-        return namespace not in {SYSTEM_NAMESPACE, self._cluster.own_namespace} and scope.excludes(namespace, labels)
+        return not self._is_own(namespace) and scope.excludes(namespace, labels)
+
+    def _is_evaluated(self, namespace: str) -> bool:
+        """Return whether pods of a namespace are evaluated."""
+        return not (self._is_own(namespace) or self._is_excluded(namespace))
+
+    def _is_own(self, namespace: str) -> bool:
+        """Return whether no installation evaluates the pods of a namespace."""
+        return namespace in {SYSTEM_NAMESPACE, self._cluster.own_namespace}
 
     def _automounts(self, namespace: str) -> Automounts:
         return lambda account: self._cluster.automounts.get((namespace, account), True)
