@@ -185,3 +185,24 @@ def test_output_writes_an_ellipsis_as_dots_in_other_encodings() -> None:
         cwd=CHECKOUT, env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"},
     )  # fmt: skip
     assert b'xxx..."' in done.stderr
+
+
+VALUED = [
+    pytest.param([*context.command_path.split()[1:], *given], id=f"{context.command_path} {param.opts[-1]}")
+    for context in commands()
+    for param in context.command.params
+    if isinstance(param, click.Option) and not param.is_flag
+    for given in ([param.opts[-1], ""], [f"{max(param.opts, key=len)}="])
+]
+
+
+@pytest.mark.parametrize("arguments", VALUED)
+def test_option_empty_value_is_a_usage_error(arguments) -> None:
+    done = run_command(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r'error: the (argument after "-\S+"|value of --\S+) is empty; give a value.*\n', done.stderr)
+
+
+def test_empty_file_name_is_a_usage_error() -> None:
+    assert run_command("check", "").returncode == 2
+    assert run_command("policy", "show", "--namespace", "a", "--label", "tier=").returncode == 0

@@ -214,7 +214,7 @@ def test_scan_unknown_namespace_exits_2(api, kubeconfig, given, said) -> None:
     assert run("--kubeconfig", kubeconfig, "-n", "sh*", "-n", "default").exit_code == 0
 
 
-@pytest.mark.parametrize("given", ["..", ".", "", "Shop", "a/b", "x" * 64, "ci,shop", "a*,b"])
+@pytest.mark.parametrize("given", ["..", ".", "Shop", "a/b", "x" * 64, "ci,shop", "a*,b"])
 def test_scan_invalid_namespace_name_sends_no_request(api, kubeconfig, given) -> None:
     done = run("--kubeconfig", kubeconfig, "-n", given)
     assert done.exit_code == 2

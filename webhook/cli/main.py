@@ -8,6 +8,7 @@ import codecs
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from webhook.cli.error_messages import error_lines
+from webhook.core.formatting import quote
 from webhook.core.safe_output import safe_stream
 
 COMMANDS = (
@@ -37,6 +39,8 @@ COMMANDS = (
     "token",
 )
 """Each is `command` in the module of its name, which is imported when it is called."""
+_LONG_OPTION = re.compile("--[a-z][a-z-]*")
+_GIVE_VALUE = "give a value, or leave it out (is a variable not set?)"
 _ASCII = {"\N{HORIZONTAL ELLIPSIS}": "..."}
 _INTERRUPTED = 128 + signal.SIGINT
 """The exit status after Ctrl-C, as of a process that the signal ends."""
@@ -53,6 +57,11 @@ class _Root(click.Group):
             self.add_command(import_module(f"webhook.cli.{name}").command)
         _raise_interrupts()  # imports have nothing to clean up
         return super().get_command(context, name)
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if not context.resilient_parsing:
+            _refuse_empty(args)
+        return super().parse_args(context, args)
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         if Path(sys.argv[0]).stem == "kubectl-tokenguard":
@@ -88,6 +97,18 @@ class _Root(click.Group):
                     click.echo(line, err=True)
             return 2
         return status or 0
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Raise `click.UsageError` for an empty argument: most are from a variable that is not set."""
+    before = "tokenguard"
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        if separator and not value and _LONG_OPTION.fullmatch(name):
+            raise click.UsageError(f"the value of {name} is empty; {_GIVE_VALUE}")
+        if not argument:
+            raise click.UsageError(f"the argument after {quote(before)} is empty; {_GIVE_VALUE}")
+        before = argument
 
 
 @contextlib.contextmanager
@@ -174,6 +195,6 @@ def main() -> None:
       141  the program that reads the output has exited, as in '| head -1'
 
     Options have environment variables, which the help of each command names. An option on the command line overrides
-    its variable. An empty variable counts as not set. NO_COLOR and FORCE_COLOR switch colours
-    off and on.
+    its variable. An empty variable counts as not set; an empty argument is a usage error. NO_COLOR and FORCE_COLOR
+    switch colours off and on.
     """
