@@ -165,6 +165,18 @@ def test_validate_json_and_github_have_errors_and_warnings(tmp_path) -> None:
     assert lines[2] == f"{file}: invalid: 1 error, 1 warning"
 
 
+@pytest.mark.parametrize(
+    ("output", "more"), [("github", "\n3 more errors, as GitHub shows 10 of each kind:\n"), ("text", "")]
+)
+def test_validate_shows_every_error_in_each_format(tmp_path, output, more) -> None:
+    file = tmp_path / "policy.yaml"
+    keys = [f"key{number}" for number in range(13)]
+    file.write_text(HEAD + "".join(f"{key}: 1\n" for key in keys))
+    shown = run_command("policy", "validate", "-o", output, str(file)).stdout
+    assert [shown.count(f'unknown key "{key}"') for key in keys] == [1] * 13
+    assert more in shown
+
+
 def test_validate_shows_the_revision_of_a_valid_policy(tmp_path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(HEAD)

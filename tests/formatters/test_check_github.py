@@ -10,13 +10,16 @@ def lines_of(*texts: str) -> list[str]:
     return "".join(check_github.format_report(checked(*texts))).splitlines()
 
 
-def test_github_shows_ten_of_each_kind_and_counts_the_others() -> None:
+def test_github_shows_ten_of_each_kind_and_the_log_has_the_others() -> None:
     lines = lines_of(*[LONG_POD] * 12, *[LEGACY_SECRET] * 13, "a: [\n")
     commands = [line.split(" ")[0] for line in lines if line.startswith("::")]
     assert commands == ["::error"] * 10 + ["::warning"] * 10
     assert lines[0].startswith("::error line=")  # what could not be read comes first
-    assert "4 more errors: GitHub shows 10 of each kind" in lines
-    assert "2 more warnings: GitHub shows 10 of each kind" in lines
+    errors, warnings = (
+        lines.index(f"{more}, as GitHub shows 10 of each kind:") for more in ("4 more errors", "2 more warnings")
+    )
+    assert {line.split(": ")[1] for line in lines[errors + 1 : errors + 5]} == {"denied"}
+    assert {line.split(": ")[1] for line in lines[warnings + 1 : warnings + 3]} == {"patched"}
 
 
 def test_github_clean_run_has_the_summary_alone() -> None:

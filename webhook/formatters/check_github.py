@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from webhook.check.report import CheckFinding, CheckReport
 from webhook.core.policy.model import Action
 from webhook.core.safe_output import safe_text
-from webhook.formatters.check_lines import finding_word
+from webhook.formatters.check_lines import finding_line, finding_word
 from webhook.formatters.check_summary import summary_lines
 from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.github_annotations import Annotation, annotation, annotation_lines, problem_annotation
@@ -15,7 +15,7 @@ _NOTICE = "notice"
 
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
-    """Yield the annotations that GitHub shows, the most severe first, how many there are more, and the summary."""
+    """Yield the annotations, the most severe first (those that GitHub does not show, as plain lines), and the summary."""
     yield from annotation_lines(_annotations(report, options))
     for line in summary_lines(report, options):
         yield f"{safe_text(line)}\n"
@@ -40,4 +40,5 @@ def _finding(finding: CheckFinding) -> Annotation:
         evaluation.file_path,
         properties,
         message.replace("\n", "\\n"),
+        finding_line(finding),
     )

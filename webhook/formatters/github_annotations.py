@@ -8,40 +8,52 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from webhook.check.input_files import STDIN, InputProblem, displayed
 from webhook.core.formatting import counted, plain
+from webhook.core.safe_output import safe_text
+from webhook.formatters.check_lines import editor_line
 
 MAX_ANNOTATIONS = 10
 """How many annotations of each kind GitHub shows of one step."""
-Annotation = tuple[str, str]
-"""The kind of an annotation (error, warning or notice), and its command."""
+
+
+class Annotation(NamedTuple):
+    """An annotation: its kind (error, warning or notice), its command, and the same as a line of the log."""
+
+    kind: str
+    command: str
+    line: str
 
 
 def annotation_lines(annotations: Iterable[Annotation]) -> Iterator[str]:
-    """Yield the lines of those that GitHub shows, the first of each kind, and how many there are more."""
+    """Yield the commands that GitHub shows, the first of each kind, and then the others as lines of the log."""
+    others: dict[str, list[str]] = {}
     counts: Counter[str] = Counter()
-    for kind, command in annotations:
+    for kind, command, line in annotations:
         counts[kind] += 1
         if counts[kind] <= MAX_ANNOTATIONS:
             yield f"{command}\n"
-    for kind, count in counts.items():
-        if count > MAX_ANNOTATIONS:
-            yield f"{counted(count - MAX_ANNOTATIONS, f'more {kind}')}: GitHub shows {MAX_ANNOTATIONS} of each kind\n"
+        else:
+            others.setdefault(kind, []).append(line)
+    for kind, lines in others.items():
+        yield f"{counted(len(lines), f'more {kind}')}, as GitHub shows {MAX_ANNOTATIONS} of each kind:\n"
+        yield from (f"{safe_text(line)}\n" for line in lines)
 
 
-def annotation(kind: str, path: str, properties: Mapping[str, object], message: str) -> Annotation:
+def annotation(kind: str, path: str, properties: Mapping[str, object], message: str, line: str) -> Annotation:
     """Return an annotation of a file; properties without a value are left out. The message may have several lines."""
     named = {"file": _path(path), **{name: str(value or "") for name, value in properties.items()}}
     shown = ",".join(f"{name}={_escaped_property(value)}" for name, value in named.items() if value)
     text = "%0A".join(map(_escaped, message.split("\n")))
-    return kind, f"::{kind} {shown}::{text}"
+    return Annotation(kind, f"::{kind} {shown}::{text}", line)
 
 
 def problem_annotation(problem: InputProblem, kind: str = "error") -> Annotation:
     """Return the annotation of what could not be read, or of a warning."""
     properties = {"line": problem.line, "col": problem.column, "title": "tokenguard"}
-    return annotation(kind, problem.path, properties, problem.message)
+    return annotation(kind, problem.path, properties, problem.message, editor_line(problem, kind))
 
 
 def _path(path: str) -> str:

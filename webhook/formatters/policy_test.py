@@ -153,4 +153,6 @@ def format_github_report(report: PolicyTestReport, _options: FormatOptions = DEF
 
 def _annotation(result: CaseResult) -> Annotation:
     properties = {"line": result.line, "title": f"failed: {result.name}"}
-    return annotation("error", result.path, properties, "\n".join(_lines(result)))
+    lines = _lines(result)
+    line = plain(f"{result.file}:{result.line}: failed: {result.name}: {'; '.join(lines)}")
+    return annotation("error", result.path, properties, "\n".join(lines), line)
