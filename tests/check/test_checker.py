@@ -297,7 +297,7 @@ def test_check_workloads_of_the_policy_are_evaluated() -> None:
 
 def test_check_broken_document_is_a_problem_others_evaluated() -> None:
     report = checked("a: [\n", LONG_POD)
-    assert [(problem.line, problem.document) for problem in report.problems] == [(2, 1)]
+    assert [(problem.line, problem.document) for problem in report.problems] == [(1, 1)]
     assert [finding.rule for finding in report.findings] == ["token-expiration"]
     assert report.exit_status == 2
 

@@ -144,7 +144,7 @@ def test_files_are_relative_to_the_case(tmp_path: Path) -> None:
         ("object: test.yaml", 2, 'object: "test.yaml": line 1: is not a Kubernetes object: it has no apiVersion'),
         (POD + "now: noon", 3, 'now: "noon" is not a date such as 2027-03-31, or a time'),
         (POD + "cluster: [{kind: Secret}]", 3, "cluster[0]: is not a Kubernetes object: it has no apiVersion"),
-        ("object: [", 3, "a value is missing, or a [ or { is not closed"),
+        ("object: [", 2, "this [ is not closed"),
         ("object: {apiVersion: apps/v1, kind: Deploymant}\ndecision: allowed", 2,
          'object: API group apps has no kind "Deploymant"; did you mean "Deployment"?'),
         ("object: {apiVersion: apps/v9, kind: Deployment}\ndecision: allowed", 2,

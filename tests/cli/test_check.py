@@ -124,7 +124,7 @@ def test_check_stdout_is_one_document_for_programs(folder: Path, output: str) ->
     done = check("--output", output, ".", at=folder)
     assert done.exit_code == 2
     assert json.loads(done.stdout)
-    assert done.stderr == "error: broken.yaml:3:1: is not YAML: a value is missing, or a [ or { is not closed\n"
+    assert done.stderr == "error: broken.yaml:2:7: is not YAML: this [ is not closed\n"
 
 
 def test_fix_manifests_on_stdout_findings_on_stderr(folder: Path) -> None:

@@ -98,7 +98,7 @@ def test_validate_reads_files_and_folders(tmp_path) -> None:
     done = run_command("policy", "validate", f"{tmp_path}/folder", f"{tmp_path}/bad.yaml")
     assert (done.returncode, done.stdout.splitlines()) == (1, [
         f"{tmp_path}/folder/good.yaml: valid (revision 8c0cec78672a)",
-        f"error: {tmp_path}/bad.yaml:4:1: is not YAML: a value is missing, or a [ or {{ is not closed",
+        f"error: {tmp_path}/bad.yaml:3:7: is not YAML: this [ is not closed",
         f"{tmp_path}/bad.yaml: invalid: 1 error",
         "2 policies: 1 valid, 1 invalid",
     ])  # fmt: skip

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.core.json_values import VALUES
 from webhook.core.cluster_state import ClusterState
-from webhook.core.documents.document import MAX_WARNINGS
+from webhook.core.documents.document import MAX_WARNINGS, DocumentError
+from webhook.core.documents.yaml_reader import Budget, YamlDocument, read_yaml
 from webhook.core.documents.yaml_scalars import plain
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
 
@@ -351,8 +352,8 @@ BOMB = b"a0: &a0 [xxxxxxxx]\n" + b"".join(
 BROKEN = {
     "broken YAML": (
         b"apiVersion: v1\nkind: [\n",
-        3,
-        "is not YAML: a value is missing, or a [ or { is not closed",
+        2,
+        "is not YAML: this [ is not closed",
     ),
     "tabs": (
         b"a:\n\tb: 1\n",
@@ -427,9 +428,34 @@ def test_invalid_manifest_is_a_problem_with_its_line(data: bytes, line: int, mes
 BESIDE_OTHERS = {what: case for what, case in BROKEN.items() if "JSON" not in what}  # JSON is for whole files
 
 
+@pytest.mark.parametrize(("text", "place", "message"), [
+    ("a: [", (1, 4), "this [ is not closed"),
+    ("a:\n- {b: [c,\n  d\n# e\n\n", (2, 7), "this [ is not closed"),
+    ("a: {b: [c],\n  d: e\n", (1, 4), "this { is not closed"),
+    ("a: 1\nmode\n\n", (2, 1), "could not find expected ':'"),
+    ("a: 1\nmode\nb: 2\n", (2, 1), "could not find expected ':'"),
+    ('a: 1\nb: "c\n', (2, 4), "this quote is not closed"),
+])  # fmt: skip
+def test_error_at_the_end_is_reported_where_it_begins(text, place, message) -> None:
+    with pytest.raises(DocumentError) as caught:
+        read_yaml(text, 1, 1)
+    assert ((caught.value.line, caught.value.column), caught.value.message) == (place, f"is not YAML: {message}")
+
+
+@given(st.text("ab:-[]{}'\"|>?!&*#, \n", max_size=30))
+def test_error_is_in_a_line_that_exists(text) -> None:
+    lines = []
+    for budget in (None, Budget()):
+        try:
+            YamlDocument(text, 1, 1, budget).read()
+        except DocumentError as error:
+            lines.append(error.line)
+    assert all(1 <= line <= 1 + text.rstrip().count("\n") for line in lines)
+
+
 @pytest.mark.parametrize(("bracket", "end"), ["[]", "{}"])
 def test_broken_yaml_names_the_bracket_above(bracket: str, end: str) -> None:
-    [problem] = read_manifests(POD + f"---\na: 1\nb: {bracket}c: d\n\n".encode()).problems
+    [problem] = read_manifests(POD + f"---\na: 1\nb: {bracket}c: d,\n  e: f\n  'g': h\n".encode()).problems
     message = f"is not YAML: did not find expected ',' or '{end}' after the {bracket} in line 6"
     assert (problem.line, problem.message) == (8, message)
 

@@ -102,7 +102,7 @@ def test_concise_has_a_place_in_each_line() -> None:
 
 def test_concise_shows_problems_first_and_counts_them() -> None:
     assert lines_of(checked("a: [\n", SEED_POD)) == [
-        "<stdin>:2:1: error: is not YAML: a value is missing, or a [ or { is not closed",
+        "<stdin>:1:4: error: is not YAML: this [ is not closed",
         "1 object in 1 file evaluated: 0 denied, 0 patched, 0 warned, 1 allowed",
         "could not be evaluated: 1",
         DEFAULTS,
@@ -282,10 +282,10 @@ def test_json_has_every_key() -> None:
         },
         "notEvaluated": {},
     }
-    message = "is not YAML: a value is missing, or a [ or { is not closed"
+    message = "is not YAML: this [ is not closed"
     assert document["notEvaluated"] == []
     assert (document["policy"]["origin"], document["policy"]["mode"]) == ("built-in defaults", "enforce")
-    assert document["problems"] == [{"file": "<stdin>", "document": 3, "line": 25, "column": 1, "message": message}]
+    assert document["problems"] == [{"file": "<stdin>", "document": 3, "line": 24, "column": 4, "message": message}]
     assert set(document) == set(check_json.schema()["required"])
     VALIDATOR.validate(document)
 

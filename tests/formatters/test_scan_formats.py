@@ -147,6 +147,16 @@ def test_summary_names_namespaces_whose_mode_differs_from_the_policy() -> None:
     assert ", audit, but enforce in shop: new.yaml" in text(outside)
 
 
+def test_text_says_which_secrets_may_be_deleted_now() -> None:
+    invalid = (secret(f"invalid-{day}", invalid_since=f"2026-11-{day}") for day in ("01", "10", "11"))
+    shown = text(Small(*invalid, secret("unused")).scan())
+    [line] = [line for line in shown.splitlines() if line.startswith("safe to delete: ")]
+    assert line.startswith(
+        "safe to delete: 2 marked invalid for 14 days or more: may be deleted now, with 'tokenguard legacy delete';"
+        " 1 marked invalid for less than 14 days: wait, then delete them; 1 with a valid token: first disable them"
+    )
+
+
 def look(report) -> str:
     return re.search(r'class="status (\w+)"', "".join(page.format_report(report)))[1]
 
@@ -305,10 +315,10 @@ reason: held
   token-expiration for everything in shop: expired, would cover 2 workloads (3 pods); until 2026-11-23; reason: over
   token-request-expiration for admin: unknown, depends on the user of a request; never expires; reason: unseen
 
-safe to delete: first disable these Secrets with 'tokenguard legacy disable', which can be undone: a client that runs \
-less often may still need one. Then delete them, which revokes their tokens. Enforce legacy-token-secret; otherwise \
-anyone who has a copy of the token can make it valid again, with a new Secret of the same name; see 'tokenguard rules \
-legacy-token-secret'
+safe to delete: 1 with a valid token: first disable them with 'tokenguard legacy disable', which can be undone: a \
+client that runs less often may still need one. Then delete them. Deleting a Secret revokes its token. Enforce \
+legacy-token-secret; otherwise anyone who has a copy of the token can make it valid again, with a new Secret of the \
+same name; see 'tokenguard rules legacy-token-secret'
 
 next step: 'tokenguard migrate' writes a checklist for each namespace, and a patch for each workload that refers to \
 a legacy Secret; 'tokenguard rules legacy-token-reference' has an example of the projected token

@@ -15,7 +15,7 @@ _NOTICE = "notice"
 
 
 def format_report(report: CheckReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
-    """Yield the annotations, the most severe first (those that GitHub does not show, as plain lines), and the summary."""
+    """Yield the annotations, the most severe first, as plain lines those that GitHub does not show, and the summary."""
     yield from annotation_lines(_annotations(report, options))
     for line in summary_lines(report, options):
         yield f"{safe_text(line)}\n"

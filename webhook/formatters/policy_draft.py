@@ -6,7 +6,7 @@ from typing import Any
 
 from webhook.core.documents.yaml_writer import write_document
 from webhook.core.formatting import counted, plain, quote
-from webhook.core.policy.model import Policy
+from webhook.core.policy.model import Action, Policy
 from webhook.formatters.scan_findings import accounts_text, grants_text, result_lines
 from webhook.formatters.scan_summary import is_dangerous
 from webhook.formatters.wrapping import wrapped
@@ -57,9 +57,8 @@ def draft_result(report: ScanReport, policy: Policy) -> str:
         f"scanned {counted(report.summary.workloads.total, 'workload')} and"
         f" {counted(len(report.legacy_secrets), 'legacy Secret')}"
     )
-    warned = sum(len(override.namespaces) for override in policy.overrides if override.rules != policy.rules)
     parts = [
-        *([f"in {counted(warned, 'namespace')} rules only warn"] if warned else []),
+        *_lenient_namespaces(report, policy),
         *([_exempt(report, policy)] if policy.exemptions else []),
     ]
     return f"{scanned}; in mode enforce, the draft {_denied(report)}{''.join(f'; {part}' for part in parts)}"
@@ -170,7 +169,8 @@ def _odd_audiences(report: ScanReport) -> Iterator[str]:
     for audience, workloads in audiences_in_use(report).items():
         if audience not in allowed:
             instead = _instead(report, workloads)
-            yield f"A policy cannot allow exactly the audience {quote(audience)}, so {instead}."
+            why = "* (a pattern)" if "*" in audience else "white space"
+            yield f"A policy cannot allow exactly the audience {quote(audience)}, which contains {why}, so {instead}."
 
 
 def _instead(report: ScanReport, workloads: Iterable[ScannedWorkload]) -> str:
@@ -238,13 +238,41 @@ def _exempt_accounts(report: ScanReport, policy: Policy) -> dict[tuple[str, str]
 def _exempt(report: ScanReport, policy: Policy) -> str:
     """Return how many accounts are exempt, and which of them have dangerous permissions."""
     accounts = _exempt_accounts(report, policy)
+    return f"{counted(len(accounts), 'account')} exempt{_most_powerful(accounts, 'of them')}"
+
+
+def _most_powerful(accounts: Mapping[tuple[str, str], Grants], which: str) -> str:
+    """Return how many accounts have dangerous permissions, and the first of them."""
     powerful = [
         f"{plain(name) or 'one'} in {plain(namespace)} ({grants_text(power[:1])})"
         for (namespace, name), power in accounts.items()
         if power and is_dangerous(power)
     ]
-    most = f", {len(powerful)} of them with dangerous permissions: {shorten_list(powerful)}" if powerful else ""
-    return f"{counted(len(accounts), 'account')} exempt{most}"
+    return f", {len(powerful)} {which} with dangerous permissions: {shorten_list(powerful)}" if powerful else ""
+
+
+def _lenient_namespaces(report: ScanReport, policy: Policy) -> Iterator[str]:
+    """Yield in which namespaces overrides let rules warn, and which powerful accounts these rules would deny."""
+    lowered = {
+        namespace: {rule for rule, action in override.rules.items() if action is not policy.rules[rule]}
+        for override in policy.overrides
+        if override.rules != policy.rules
+        for namespace in override.namespaces
+    }
+    accounts = {
+        (workload.namespace, account.name): account.grants
+        for workload in report.workloads
+        if any(
+            finding.action is Action.WARN and finding.rule in lowered.get(workload.namespace, ())
+            for group in workload.groups
+            for finding in group.evaluation.result.findings
+        )
+        for account in workload.accounts
+    }
+    if lowered:
+        accounts = dict(sorted(accounts.items(), key=lambda item: grants_severity(item[1])))
+        where = f"{counted(len(lowered), 'namespace')} ({shorten_list(map(plain, lowered))})"
+        yield f"without an end date, rules only warn in {where}{_most_powerful(accounts, 'accounts there')}"
 
 
 def _exemptions(

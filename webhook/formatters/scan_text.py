@@ -1,5 +1,7 @@
 """A scan as text: a summary that fits a terminal of 80 columns, then the details."""
 
+import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import click
@@ -12,6 +14,7 @@ from webhook.formatters.formatter import DEFAULT_OPTIONS, FormatOptions
 from webhook.formatters.scan_exemptions import exemption_lines
 from webhook.formatters.scan_findings import audience_text, lifetime_text
 from webhook.formatters.wrapping import wrapped
+from webhook.legacy.retirable import AFTER_DAYS
 from webhook.scan.report import ScanReport
 
 _REFUSED = "HTTP 403"
@@ -19,11 +22,15 @@ _NAME, _HEAD, _CELL = 11, 24, 14
 _MILLION = 1_000_000
 _DETAILS = ("details", "below this summary; --summary leaves them out")
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
-_SAFE_TO_DELETE = (
-    "safe to delete: first disable these Secrets with 'tokenguard legacy disable', which can be undone: a client that "
-    "runs less often may still need one. Then delete them, which revokes their tokens. Enforce "
-    "legacy-token-secret; otherwise anyone who has a copy of the token can make it valid again, with a new Secret of "
-    "the same name; see 'tokenguard rules legacy-token-secret'"
+_DISABLE = (
+    "with a valid token: first disable them with 'tokenguard legacy disable', which can be undone: a client that runs"
+    " less often may still need one. Then delete them"
+)
+_DELETE = f"marked invalid for {AFTER_DAYS} days or more: may be deleted now, with 'tokenguard legacy delete'"
+_WAIT = f"marked invalid for less than {AFTER_DAYS} days: wait, then delete them"
+_ENFORCE = (
+    "Deleting a Secret revokes its token. Enforce legacy-token-secret; otherwise anyone who has a copy of the token can"
+    " make it valid again, with a new Secret of the same name; see 'tokenguard rules legacy-token-secret'"
 )
 
 
@@ -50,10 +57,22 @@ def _details(report: ScanReport, options: FormatOptions) -> Iterator[str]:
         yield from _section("tokens in pods by audience and lifetime", _token_uses(report), options)
         yield from _exemptions(report, options)
     if shows_all and not report.simulated:
-        if any(secret.removable for secret in report.legacy_secrets):
-            yield from ("", *wrapped(_SAFE_TO_DELETE, options.width))
+        if advice := _deletion(report):
+            yield from ("", *wrapped(advice, options.width))
         if any(secret.references for secret in report.legacy_secrets):
             yield from ("", *wrapped(_NEXT_STEP, options.width))
+
+
+def _deletion(report: ScanReport) -> str:
+    """Return how to delete the Secrets that are safe to delete; empty without any."""
+    due = report.time.date() - dt.timedelta(AFTER_DAYS)
+    counts = Counter(
+        _DISABLE if secret.invalid_since is None else _DELETE if secret.invalid_since <= due else _WAIT
+        for secret in report.legacy_secrets
+        if secret.removable
+    )
+    parts = [f"{counts[advice]} {advice}" for advice in (_DELETE, _WAIT, _DISABLE) if counts[advice]]
+    return f"safe to delete: {'; '.join(parts)}. {_ENFORCE}" if parts else ""
 
 
 def _unread(report: ScanReport, options: FormatOptions) -> Iterator[str]:

@@ -383,12 +383,12 @@ STAR = "did not find expected alphabetic or numeric character; put a * at the st
     ("data", "expected"),
     [
         pytest.param(b"", NO_POLICY, id="empty"),
-        pytest.param(b"kind: [", "line 2: is not YAML: ", id="broken"),
+        pytest.param(b"kind: [", "line 1: is not YAML: ", id="broken"),
         pytest.param(b"a: *", f"line 1: is not YAML: {STAR}", id="star"),
         pytest.param(b"a: b\nc: \xff", "line 2: is not UTF-8", id="not UTF-8"),
         pytest.param(b"- a", "line 1: must be a map, not a list", id="a list"),
         pytest.param(b"[" * 500_000, "line 1: nests deeper than 30 levels", id="deep"),
-        pytest.param(f"{HEAD}---\n{HEAD}".encode(), "line 1: contains several policies; keep one", id="two"),
+        pytest.param(f"{HEAD}---\n{HEAD}".encode(), "line 4: is another policy, besides the one in line 1;", id="two"),
         pytest.param(b"apiVersion: v1\nkind: ConfigMap\ndata: {a: b}", NO_POLICY, id="no key"),
         pytest.param(
             b"apiVersion: v1\nkind: ConfigMap\ndata: {policy.yaml: 'a: ['}", "line 3: is not YAML: ", id="broken inside"

@@ -160,7 +160,7 @@ class _Reader:
         self._path: list[str | int] = []
         self._anchors: dict[str, tuple[Any, int] | None] = {}
         self._next: Any = None
-        self._flow_start: int | None = None
+        self._open: list[Any] = []  # the starts of the flow collections that are not closed yet
 
     def read(self, parser_class: Any) -> None:
         """Read the first document with a parser. Raises `DocumentError` and `_AmbiguousFlowError`."""
@@ -170,7 +170,8 @@ class _Reader:
             self._checks_flow &= parser_class is not KubectlParser
             self._document()
         except yaml.YAMLError as error:
-            raise syntax_error(error, self._text, self._first_line) from None
+            opened = self._open[-1] if self._open else None
+            raise syntax_error(error, self._text, self._first_line, opened) from None
         for line in sorted(set(getattr(parser, "colon_lines", ()))):
             message = "kubectl refuses a text that starts with a colon here; put it in quotes"
             self.warnings.add(self._first_line + line, message)
@@ -241,13 +242,14 @@ class _Reader:
     def _collection(self, event: Any) -> Any:
         self._budget.size += _VALUE_SIZE
         build = self._mapping if isinstance(event, yaml.MappingStartEvent) else self._sequence
-        if not (self._checks_flow and event.flow_style and self._flow_start is None):
+        if not event.flow_style:
             return build()[0]
-        self._flow_start = event.start_mark.index
+        self._open.append(event)
         value, end = build()
-        if AMBIGUOUS.search(self._text, self._flow_start, end.end_mark.index):
+        self._open.pop()
+        is_outermost = self._checks_flow and not self._open
+        if is_outermost and AMBIGUOUS.search(self._text, event.start_mark.index, end.end_mark.index):
             raise _AmbiguousFlowError
-        self._flow_start = None
         return value
 
     def _sequence(self) -> tuple[list[Any], Any]:

@@ -96,10 +96,18 @@ def _find_document(data: bytes) -> "_PolicyDocument | tuple[PolicyError, ...]":
     is_alone = len(bare) == 1 and not texts and not _is_another_object(bare[0][1])
     policies = bare if is_alone else [entry for entry in bare if _kind(entry[1]) == KIND]
     if len(policies) + len(texts) != 1:
-        return (PolicyError("", 1, "contains several policies; keep one") if policies or texts else NO_POLICY,)
+        return _not_one([document for document, _ in (*policies, *texts)])
     if policies:
         return _PolicyDocument(*policies[0], data)
     return _in_configmap(*texts[0])
+
+
+def _not_one(documents: list[YamlDocument]) -> tuple[PolicyError, ...]:
+    """Return the error of a file with so many policies: none, or several, of which each but the first is an error."""
+    first, *others = sorted(document.line_of("/apiVersion") for document in documents) or [0]
+    advice = "a file contains one policy: keep one of them, or put each in a file of its own"
+    message = f"is another policy, besides the one in line {first}; {advice}"
+    return tuple(PolicyError("", line, message) for line in others) or (NO_POLICY,)
 
 
 def _read_documents(text: str) -> _Documents:
