@@ -10,7 +10,7 @@ def lines_of(*texts: str) -> list[str]:
     return "".join(check_github.format_report(checked(*texts))).splitlines()
 
 
-def test_github_shows_ten_of_each_kind_and_the_log_has_the_others() -> None:
+def test_github_shows_ten_of_each_kind_the_log_the_others() -> None:
     lines = lines_of(*[LONG_POD] * 12, *[LEGACY_SECRET] * 13, "a: [\n")
     commands = [line.split(" ")[0] for line in lines if line.startswith("::")]
     assert commands == ["::error"] * 10 + ["::warning"] * 10

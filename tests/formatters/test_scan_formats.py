@@ -133,7 +133,7 @@ def test_text_says_what_the_overrides_in_other_modes_would_deny() -> None:
     assert looks == ["warned", "warned", "allowed", "denied"]
 
 
-def test_summary_names_namespaces_whose_mode_differs_from_the_policy() -> None:
+def test_summary_names_namespaces_in_other_modes() -> None:
     small = Small().pod("a", live())
     small.snapshot.namespaces |= {f"team-{number}": frozenset() for number in range(4)}
     modes = "mode: audit\noverrides: [{namespaces: [shop], mode: enforce}, {namespaces: ['team-*'], mode: warn}]\n"
