@@ -184,6 +184,14 @@ def test_fix_unreadable_document_is_printed_unchanged(tmp_path: Path) -> None:
     assert notes == ["a.yaml:20:1"]
 
 
+def test_fix_keeps_a_list_with_one_placeholder(tmp_path: Path) -> None:
+    pod = '{"apiVersion": "v1", "kind": "Pod", "spec": {"automountServiceAccountToken": MOUNT}}'
+    items = "".join(f"- {pod.replace('MOUNT', value)}\n" for value in ("true", '"${MOUNT}"'))
+    text = f"apiVersion: v1\nkind: List\nitems:\n{items}"
+    (tmp_path / "list.yaml").write_text(text)
+    assert check("--fix", ".", at=tmp_path).stdout == f"---\n{text}"
+
+
 def test_diff_is_coloured_as_by_git_on_request(folder: Path) -> None:
     plain = check("--diff", "long.yaml", at=folder, FORCE_COLOR="").stdout
     coloured = check("--diff", "long.yaml", at=folder, FORCE_COLOR="1").stdout
@@ -214,7 +222,7 @@ def test_fix_prints_kubernetes_objects_only(tmp_path: Path) -> None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     done = check("--fix", ".", at=tmp_path)
     assert done.stdout == f"# licence\n---\n{LONG_POD.replace('86400', '3600')}---\n{SEED_POD}"
-    assert "note: 9 documents left out: not Kubernetes objects; -v lists them" in done.stderr.splitlines()
+    assert "note: 9 documents left out: not Kubernetes objects; see -v" in done.stderr.splitlines()
     assert done.exit_code == 1
     assert check(stdin=done.stdout).exit_code == 0
 

@@ -37,11 +37,12 @@ _DIRECTIVES = re.compile(r"^%.*\n?", re.MULTILINE)
 class FixedDocuments(NamedTuple):
     """All objects as the webhook would leave them, except for `unfixed` ones, whose layout cannot be edited.
 
-    Documents that are no Kubernetes objects are left out; those that cannot be read are as they were.
+    Documents that cannot be read are as they were; `left_out` is the number of those that are no Kubernetes objects.
     """
 
     pieces: tuple[str, ...]
     unfixed: int
+    left_out: int
 
 
 class FixedFile(NamedTuple):
@@ -89,7 +90,7 @@ def fixed_documents(report: CheckReport) -> FixedDocuments | InputProblem:
         unfixed += len(fixer.unfixed)
     if files and files[0].data.startswith(BOM_UTF8):
         written.insert(0, "\ufeff")
-    return FixedDocuments(tuple(filter(None, written)), unfixed)
+    return FixedDocuments(tuple(filter(None, written)), unfixed, sum(map(len, left_out.values())))
 
 
 def fixed_files(report: CheckReport) -> Iterator[FixedFile | InputProblem]:
@@ -130,12 +131,17 @@ def add_obstacles(report: CheckReport, files: Iterable[FixedFile | InputProblem]
 
 
 def _left_out(report: CheckReport) -> dict[str, dict[int, int]]:
-    """Return the documents that are not sent to the API server as they are, by file and number, each with a line."""
+    """Return the documents that are not sent to the API server as they are, by file and number, each with a line.
+
+    A List in which one object has a placeholder is not among them.
+    """
     left_out: dict[str, dict[int, int]] = {}
+    objects = {(evaluation.file_path, evaluation.manifest.document) for evaluation in report.evaluations}
     for skipped in report.not_evaluated:
         problem = skipped.problem
-        if skipped.reason in NO_MANIFESTS and problem.document is not None:
-            left_out.setdefault(problem.path, {})[problem.document] = problem.line or 0
+        number = problem.document
+        if skipped.reason in NO_MANIFESTS and number is not None and (problem.path, number) not in objects:
+            left_out.setdefault(problem.path, {})[number] = problem.line or 0
     return left_out
 
 

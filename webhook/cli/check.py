@@ -12,7 +12,7 @@ from webhook.check.cluster_objects import read_cluster_objects
 from webhook.check.fix import FixedDocuments, FixedFile, add_obstacles, changed_documents, fixed_documents, fixed_files
 from webhook.check.fixed_files import diff_lines, write_file
 from webhook.check.input_files import STDIN, InputProblem, displayed, find
-from webhook.check.report import NO_MANIFESTS, OUTCOMES, CheckReport
+from webhook.check.report import OUTCOMES, CheckReport
 from webhook.cli.common import (
     FILE,
     Choice,
@@ -275,8 +275,8 @@ def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProbl
         return
     unread = (problem for problem in report.problems if problem.document is not None)
     _print_lines(unread, "note", "; not evaluated, printed unchanged")
-    if left_out := sum(skipped.reason in NO_MANIFESTS for skipped in report.not_evaluated):
-        _print_texts([f"note: {counted(left_out, 'document')} left out: not Kubernetes objects; -v lists them"])
+    if documents.left_out:
+        _print_texts([f"note: {counted(documents.left_out, 'document')} left out: not Kubernetes objects; see -v"])
     if output not in WITH_PROBLEMS:
         _print_lines(report.warnings, "warning")
     if changed := changed_documents(report) - documents.unfixed:
