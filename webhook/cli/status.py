@@ -25,7 +25,7 @@ FORMATTERS: Mapping[str, Formatter[StatusReport]] = {
 @own_namespace_option
 @click.option("--probe/--no-probe", default=True, help="Create pods by dry run, to see what the API server does.")
 @click.option("--probe-namespace", type=NAMESPACE,
-              help="Namespace of these pods. Default: the namespace of the component self-probe, if that exists,"
+              help="Namespace of these pods. Default: the namespace of the self-probe, if that exists,"
                    " otherwise 'default'.")  # fmt: skip
 @output_option(FORMATTERS)
 @cluster_options
