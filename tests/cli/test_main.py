@@ -203,6 +203,13 @@ def test_option_empty_value_is_a_usage_error(arguments) -> None:
     assert re.fullmatch(r'error: the (argument after "-\S+"|value of --\S+) is empty; give a value.*\n', done.stderr)
 
 
+def test_empty_argument_after_a_token_is_refused_without_it() -> None:
+    done = run_command("token", "inspect", "eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: argument 4 is empty; give a value")
+    assert "eyJ" not in done.stderr
+
+
 def test_empty_file_name_is_a_usage_error() -> None:
     assert run_command("check", "").returncode == 2
     assert run_command("policy", "show", "--namespace", "a", "--label", "tier=").returncode == 0

@@ -6,6 +6,7 @@ not have the patched values is not fixed. It is returned as it was written, and 
 
 import json
 import re
+from bisect import bisect_left
 from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -177,6 +178,16 @@ def _patches(report: CheckReport) -> dict[int, _Patch]:
     return patches
 
 
+def _first_line(source: Document) -> int:
+    return source.line_of("")
+
+
+def _has_line(lines: Sequence[int], start: int, end: int) -> bool:
+    """Return whether one of the sorted lines is in a range, without its end."""
+    number = bisect_left(lines, start)
+    return number < len(lines) and lines[number] < end
+
+
 class _Fixer:
     """Changes the documents of one file; `unfixed` are those whose layout cannot be edited."""
 
@@ -198,23 +209,24 @@ class _Fixer:
             if manifest.document not in skipped
         }
         changes = {source.text: source for key, source in sources.items() if source.text is not None and key in patches}
-        values = [source for source in sources.values() if source.text is None]
+        values = sorted((source for source in sources.values() if source.text is None), key=_first_line)
         numbers = {source.number for source in sources.values()}
-        unread = [problem.line for problem in file.reading.problems if problem.document not in numbers]
-        kept = [source.line_of("") for source in sources.values()]
+        unread = sorted(problem.line for problem in file.reading.problems if problem.document not in numbers)
+        kept = [_first_line(source) for source in sources.values()]
         kept += [problem.line for problem in file.reading.problems if problem.document not in skipped]
+        kept.sort()
+        left_out = sorted(skipped.values())
         line = 1
         for piece in cut(file.data.removeprefix(BOM_UTF8).decode()):
             after = line + piece[:-1].count("\n") + 1
-            within = [source for source in values if line <= source.line_of("") < after]
-            if skipped and not any(line <= number < after for number in kept):
-                is_left_out = any(line <= number <= after for number in skipped.values())
-                yield from [] if is_left_out else [piece]
+            within = values[slice(*(bisect_left(values, end, key=_first_line) for end in (line, after)))]
+            if skipped and not _has_line(kept, line, after):
+                yield from [] if _has_line(left_out, line, after + 1) else [piece]
             elif piece in changes:
                 yield self._changed(changes[piece])
             elif within and not json_as_yaml:
                 yield self._changed_json(piece, within)
-            elif not within or not any(line <= number <= after for number in unread):
+            elif not within or not _has_line(unread, line, after + 1):
                 yield from [self._rewritten(source) for source in within] or [piece]
             elif any(id(source) in patches for source in within):
                 raise ValueError

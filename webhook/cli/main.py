@@ -40,6 +40,7 @@ COMMANDS = (
 )
 """Each is `command` in the module of its name, which is imported when it is called."""
 _LONG_OPTION = re.compile("--[a-z][a-z-]*")
+_OPTION = re.compile("-[a-z]|--[a-z-]+")
 _GIVE_VALUE = "give a value, or leave it out (is a variable not set?)"
 _ASCII = {"\N{HORIZONTAL ELLIPSIS}": "..."}
 _INTERRUPTED = 128 + signal.SIGINT
@@ -100,14 +101,18 @@ class _Root(click.Group):
 
 
 def _refuse_empty(arguments: list[str]) -> None:
-    """Raise `click.UsageError` for an empty argument: most are from a variable that is not set."""
-    before = "tokenguard"
-    for argument in arguments:
+    """Raise `click.UsageError` for an empty argument: most are from a variable that is not set.
+
+    The message quotes only options: another argument may be a token.
+    """
+    before = ""
+    for number, argument in enumerate(arguments, 1):
         name, separator, value = argument.partition("=")
         if separator and not value and _LONG_OPTION.fullmatch(name):
             raise click.UsageError(f"the value of {name} is empty; {_GIVE_VALUE}")
         if not argument:
-            raise click.UsageError(f"the argument after {quote(before)} is empty; {_GIVE_VALUE}")
+            which = f"the argument after {quote(before)}" if _OPTION.fullmatch(before) else f"argument {number}"
+            raise click.UsageError(f"{which} is empty; {_GIVE_VALUE}")
         before = argument
 
 
