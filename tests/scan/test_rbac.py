@@ -109,5 +109,13 @@ def test_grant_names_what_may_be_written_or_read(rules, expected):
     assert permissions.of("shop", "app")[-1].resources == expected
 
 
+def test_grant_besides_an_unread_role_names_no_resources():
+    permissions = Permissions(is_partial=True)
+    permissions.add_role(role("r", rule("configmaps", "update"), namespace="shop"))
+    for to in ("Role/r", "ClusterRole/edit"):
+        permissions.add_binding(binding(APP, to=to, name="b", namespace="shop"))
+    assert {grant.resources for grant in permissions.of("shop", "app")} == {()}
+
+
 def test_role_binding_grants_in_its_namespace_only():
     assert grants(rule("secrets", "get"), namespace="shop") == {"SECRETS": ("shop",)}

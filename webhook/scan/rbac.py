@@ -235,8 +235,13 @@ def _user(subject: RbacSubject, namespace: str) -> str:
 
 
 def _widest(resources: Iterable[str]) -> tuple[str, ...]:
-    """Return the resources without those that others include, such as `pods/log` with `pods`."""
-    every = {*resources} - {""}
+    """Return the resources without those that others include, such as `pods/log` with `pods`; empty: not all are known.
+
+    `""` is one that is not known.
+    """
+    every = {*resources}
+    if "" in every:
+        return ()
     if "*" in every:
         return ("*",)
     wider = ((resource, {resource.partition("/")[0], resource.removeprefix(_SOME)} - {resource}) for resource in every)
