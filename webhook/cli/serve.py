@@ -43,7 +43,7 @@ OPTIONS = [
             type=click.Path(path_type=Path), metavar="FOLDER"),
     _option("--kubeconfig", "Kubeconfig of the cluster. Default: in a pod its ServiceAccount, elsewhere no cluster.",
             **_FILE),
-    _option("--objects", "Manifests of Secrets, Namespaces and ServiceAccounts, reloaded when they change. "
+    _option("--objects", "Manifests of Secrets, Namespaces and ServiceAccounts, reloaded when they change."
             " Secrets and Namespaces are then read from here and not from the cluster.", **_FILE),
     _option("--tls-cert", "Certificate chain, PEM; reloaded when it changes.", **_FILE),
     _option("--tls-key", "Private key of the certificate, PEM; reloaded when it changes.", **_FILE),

@@ -139,25 +139,26 @@ def draft_policy(
 
 
 Grants = tuple[Grant, ...] | None
+NamespacedGrants = dict[str, dict[str, Grants]]
+"""What accounts may do, by namespace and name."""
 
 
-def account_grants(report: ScanReport) -> dict[tuple[str, str], Grants]:
-    """Return what the accounts of workloads and tokens may do, by namespace and name."""
-    return {
-        (workload.namespace, account.name): account.grants
-        for workload in report.workloads
-        for account in workload.accounts
-    } | {(account.namespace, account.name): account.grants for account in report.accounts_with_tokens}
+def account_grants(report: ScanReport) -> NamespacedGrants:
+    """Return what the accounts of workloads and tokens may do."""
+    grants: NamespacedGrants = {}
+    for workload in report.workloads:
+        grants.setdefault(workload.namespace, {}).update((each.name, each.grants) for each in workload.accounts)
+    for account in report.accounts_with_tokens:
+        grants.setdefault(account.namespace, {})[account.name] = account.grants
+    return grants
 
 
-def exempt_grants(
-    namespace: str, accounts: Sequence[str], grants: Mapping[tuple[str, str], Grants]
-) -> dict[str, Grants]:
+def exempt_grants(namespace: str, accounts: Sequence[str], grants: NamespacedGrants) -> dict[str, Grants]:
     """Return what the accounts of a drafted exemption may do, by their names, the most powerful first.
 
     An exemption for every account of a namespace has one entry, without a name, for the most powerful one.
     """
-    of_namespace = {name: power for (where, name), power in grants.items() if where == namespace}
+    of_namespace = grants.get(namespace, {})
     if not accounts:
         return {"": min(of_namespace.values(), key=grants_severity, default=None)}
     powers = {name: of_namespace.get(name) for name in accounts}
@@ -203,7 +204,7 @@ def _denials(report: ScanReport, *, exempts_secrets: bool) -> Iterator[tuple[str
             yield secret.namespace, "" if secret.is_copy else secret.account, secret.result
 
 
-def _severity(exemption: Mapping[str, Any], grants: Mapping[tuple[str, str], Grants]) -> tuple[bool, int]:
+def _severity(exemption: Mapping[str, Any], grants: NamespacedGrants) -> tuple[bool, int]:
     [namespace] = exemption["namespaces"]
     return min(map(grants_severity, exempt_grants(namespace, exemption.get("serviceAccounts", ()), grants).values()))
 
