@@ -24,7 +24,7 @@ def test_junit_has_a_case_for_each_object() -> None:
     assert {name: suite.attrib[name] for name in counts} == counts
     assert {name: root.attrib[name] for name in counts} == counts
     assert [(case.get("name"), [result.tag for result in case]) for case in suite] == [
-        ("<stdin>: document 5, line 50", ["error"]),
+        ("<stdin>: document 5, line 49", ["error"]),
         ("Secret/robot-token in namespace default", ["failure"]),
         ("Pod/reader in namespace default", ["failure"]),
         ("Pod/long in namespace default", ["failure"]),

@@ -95,7 +95,7 @@ def test_sarif_problem_is_a_notification_of_a_failed_run() -> None:
     (invocation,) = run_of(checked("a: [\n"))["invocations"]
     assert (invocation["executionSuccessful"], invocation["exitCode"]) == (False, 2)
     (notification,) = invocation["toolExecutionNotifications"]
-    assert notification["locations"][0]["physicalLocation"]["region"] == {"startLine": 2, "startColumn": 1}
+    assert notification["locations"][0]["physicalLocation"]["region"] == {"startLine": 1, "startColumn": 4}
 
 
 def test_sarif_notes_say_what_could_not_be_known(tmp_path: Path) -> None:
