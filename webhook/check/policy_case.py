@@ -3,11 +3,12 @@
 import datetime as dt
 import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from msgspec import UNSET
 
+from webhook.check.case_differences import Difference, missing_texts, patch_differences
 from webhook.check.case_settings import RULE_NAMES, CaseSettings, RequestSettings, request_mistakes
 from webhook.check.cluster_objects import read_cluster_objects, state_mistakes
 from webhook.check.missing_objects import MissingSecrets
@@ -36,15 +37,6 @@ ReadFile = Callable[[str], bytes]
 _DEFAULT_OBJECT = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app"}}
 _NO_OBJECT = "must be a map, or the name of a file: FILE or FILE#KIND/NAME"
 _STRENGTH = [Action.AUDIT, Action.WARN, Action.PATCH, Action.REJECT]
-
-
-class Difference(NamedTuple):
-    """What a case expects of one of its keys, and what happens; `text` says so in one line or more."""
-
-    key: str
-    expected: Any
-    got: Any
-    text: str
 
 
 class PolicyCase:
@@ -103,12 +95,12 @@ class PolicyCase:
             text = f"findings: expected {_shown(settings.findings)}, got {_shown(actions)}{reasons}"
             yield Difference("findings", settings.findings, actions, text)
         if isinstance(settings.patched, dict):
-            yield from _difference(_with_head(self.object, settings.patched), _patched(self.object, decision))
+            yield from patch_differences(_with_head(self.object, settings.patched), _patched(self.object, decision))
         if isinstance(settings.says, tuple):
-            yield from _missing("says", settings.says, self.messages(), "the webhook says")
+            yield from missing_texts("says", settings.says, self.messages(), "the webhook says")
         if isinstance(settings.exempted, tuple):
             exempted = [f"{rule}: {exemption}" for rule, exemption in decision.exemptions]
-            yield from _missing("exempted", settings.exempted, exempted, "exemptions that apply")
+            yield from missing_texts("exempted", settings.exempted, exempted, "exemptions that apply")
 
     def messages(self) -> list[str]:
         """Return what the webhook says to the author: the lines of a denial, and warnings."""
@@ -332,25 +324,3 @@ def _reasons(decision: Decision) -> str:
     lines = [*map(str, decision.findings), *map(str, decision.policy_errors), *filter(None, [decision.problem])]
     lines += [decision.note] if decision.note and not lines else []
     return "".join(f"\n  {line}" for line in lines)
-
-
-def _difference(expected: dict[str, Any], got: dict[str, Any]) -> Iterator[Difference]:
-    if expected == got:
-        return
-    from difflib import unified_diff  # noqa: PLC0415 - rarely needed
-
-    before, after = (str(yaml.safe_dump(value, width=10_000)).splitlines() for value in (expected, got))
-    lines = list(unified_diff(before, after, lineterm="", n=2))[2:]
-    missing, added = ([line[1:] for line in lines if line.startswith(mark)] for mark in "-+")
-    text = "patched: expected (-), got (+)" + "".join(f"\n  {line}" for line in lines)
-    yield Difference("patched", missing, added, text)
-
-
-def _missing(key: str, expected: Iterable[str], texts: list[str], title: str) -> Iterator[Difference]:
-    """Yield the expected parts that are in none of the texts; an empty list expects no text."""
-    expected = tuple(expected)
-    missing = [part for part in expected if not any(part in text for text in texts)]
-    if missing or (texts and not expected):
-        wanted = ", ".join(map(quote, missing)) or "nothing"
-        text = f"{key}: expected {wanted}; {title}:" + ("".join(f"\n  {text}" for text in texts) or " nothing")
-        yield Difference(key, missing, texts, text)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from webhook.check.case_differences import Difference
 from webhook.check.case_documents import CaseDocument, case_documents, has_cases
 from webhook.check.input_files import STDIN, ExcludedPath, InputFile, InputProblem, displayed, read
-from webhook.check.policy_case import Difference, PolicyCase, build_case
+from webhook.check.policy_case import PolicyCase, build_case
 from webhook.check.report import NamespacedName
 from webhook.core.documents.stream import decode_text
 from webhook.core.formatting import quote
