@@ -115,7 +115,10 @@ def _ephemeral(count: int) -> bytes:
         {"name": f"e{number}", "volumeMounts": [{"name": "held", "mountPath": f"/m{number}", "subPath": "x"}]}
         for number in range(count)
     ]
-    volumes = [{"name": "held", "secret": {"secretName": "robot-token"}}, projected(token(audience="vault"))]
+    keys = [{"key": f"k{number}"} for number in range(count)]
+    volumes = [
+        {"name": "held", "secret": {"secretName": "robot-token", "items": keys}}, projected(token(audience="vault")),
+    ]  # fmt: skip
     return review(
         pod(volumes=volumes, ephemeralContainers=containers),
         operation="UPDATE",

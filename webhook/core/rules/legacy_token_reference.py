@@ -23,6 +23,8 @@ _HINT = "mount a projected token instead"
 _TOKEN = "token"  # noqa: S105 - a key
 _OTHER_SOURCES = {"ca.crt": "ConfigMap kube-root-ca.crt for ca.crt", "namespace": "the downward API for namespace"}
 """Where the values of the other keys that the token controller writes are, too."""
+_Mounted = tuple[bool, str, str]
+"""Whether a mount gives access to the token, what it mounts, and the hint: made once for all mounts of a volume."""
 
 
 def check(pod: PodContext) -> Iterator[Violation]:
@@ -83,26 +85,26 @@ def _volume_violation(pod: PodContext, volume: Volume, pointer: str, reference: 
 
 def _added_mounts(pod: PodContext) -> Iterator[Violation]:
     """Find what added ephemeral containers mount; the rest of the pod was evaluated when it was created."""
-    secrets_by_volume: dict[str | None, dict[str | None, tuple[str, SecretSource]]] = {}
+    mounted: dict[str | None, dict[str | None, _Mounted]] = {}
     for volume in pod.volumes:
         for _, name, source in volume_secrets(volume):
             if name in pod.legacy_tokens:
                 other = _other_account(pod.legacy_tokens[name], pod.account)
-                secrets_by_account = secrets_by_volume.setdefault(volume.name, {})
-                _, first = secrets_by_account.setdefault(other, (name, source))
-                if _has_token(source) and not _has_token(first):
-                    secrets_by_account[other] = name, source
+                by_account = mounted.setdefault(volume.name, {})
+                has_token = _has_token(source)
+                if other not in by_account or (has_token and not by_account[other][0]):
+                    by_account[other] = has_token, f"mounts {_content(source, name, other)}", _hint(source)
     reported: set[str | None] = set()
-    for ref in pod.containers if secrets_by_volume else ():
+    for ref in pod.containers if mounted else ():
         for pointer, mount in ref.mounts:
-            if mount.name not in secrets_by_volume:
+            if mount.name not in mounted:
                 continue
             # Every account at the volume's first mount, one account at the others: at most as many findings as mounts
             # and sources together, not their product.
-            secrets = islice(secrets_by_volume[mount.name].items(), 1 if mount.name in reported else None)
+            secrets = islice(mounted[mount.name].items(), 1 if mount.name in reported else None)
             reported.add(mount.name)
-            for other, (name, source) in secrets:
-                yield _violation(pointer, f"mounts {_content(source, name, other)}", other, _hint(source))
+            for other, (_, detail, hint) in secrets:
+                yield _violation(pointer, detail, other, hint)
 
 
 def _other_account(token_account: str, own_account: str | None) -> str | None:
