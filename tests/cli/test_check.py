@@ -358,6 +358,24 @@ def test_mode_overrides_the_policy_and_its_overrides(folder: Path) -> None:
     assert "--mode audit in every namespace)" in same.stdout.splitlines()[-1]
 
 
+@pytest.mark.parametrize("mode", ["warn", "audit"])
+@pytest.mark.parametrize("options", [["--diff"], ["--fix"], ["--fix", "--write"]], ids=" ".join)
+@pytest.mark.parametrize("fixture", ["long.yaml", "deployment.yaml"])
+def test_fix_explains_what_the_mode_leaves_out(folder: Path, mode: str, options: list[str], fixture: str) -> None:
+    indented = "".join(f"    {line}\n" for line in LONG_POD.partition("spec:\n")[2].splitlines())
+    (folder / "deployment.yaml").write_text(
+        f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: long}}\nspec:\n  template:\n    spec:\n{indented}"
+    )
+    before = (folder / fixture).read_text()
+    done = check(*options, "--mode", mode, fixture, at=folder)
+    reason = f"1 change is left out, because the webhook patches nothing in mode {mode}; --mode enforce makes it\n"
+    assert (folder / fixture).read_text() == before
+    assert reason in done.stderr
+    assert ("0 findings to fix, 0 to correct by hand" in done.stderr) == (options == ["--diff"])
+    assert "left out" not in check(*options, "--mode", "enforce", fixture, at=folder).stderr
+    assert "left out" not in check(*options, "-q", "--mode", mode, fixture, at=folder).stderr
+
+
 def test_policy_of_the_output_names_its_source(folder: Path) -> None:
     allowed = check("--policy", "policy/allowed.yaml", "long.yaml", at=folder).stdout.splitlines()[-1]
     assert re.fullmatch(r"policy: policy/allowed\.yaml \(revision [0-9a-f]{12}, mode enforce\)", allowed)

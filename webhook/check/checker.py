@@ -229,7 +229,7 @@ class _Evaluator:
                 placed = _in_template(finding, request.template_pointer)
                 shown = self._finding(evaluation, placed, request.template_pointer)
                 message = f"{shown.message}; exempt: {exemption}"
-                yield replace(shown, action=Action.OFF, message=message, advice="", changes=(), counts=False)
+                yield replace(shown, action=Action.OFF, message=message, advice="", changes=(), counts=False, unpatched_in=None)
 
     def _ended_exemptions(self, request: AdmissionRequest, decision: Decision) -> dict[tuple[str, str], Exemption]:
         """Return the exemptions that would apply if they had not ended, by rule and place of the finding."""
@@ -264,7 +264,7 @@ class _Evaluator:
         changes = tuple(_change(template, edit, violation.pointer) for edit in edits)
         return CheckFinding(
             evaluation, finding.rule, finding.action, finding.path, message, line, advice, changes, excerpt,
-            _counts(finding),
+            _counts(finding), unpatched_in=_unpatched_in(evaluation.decision, finding),
         )  # fmt: skip
 
     def _source_of(self, manifest: Manifest) -> SourceMap:
@@ -308,6 +308,11 @@ def _change(template: str, edit: Edit, pointer: str) -> str:
     if isinstance(edit, Remove):
         return f"remove {path}"
     return f"{path}: {write_flow(edit.value)}" if isinstance(edit, Put) else f"{path}: add {write_flow(edit.value)}"
+
+
+def _unpatched_in(decision: Decision, finding: Finding) -> Mode | None:
+    """Return the mode that keeps the webhook from patching this; None if it patches it, or never would."""
+    return decision.mode if finding.is_repaired and finding.action is not Action.PATCH else None
 
 
 def _counts(finding: Finding) -> bool:

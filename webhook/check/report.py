@@ -108,7 +108,7 @@ class CheckFinding:
     `message` says what is wrong, `advice` what is done about it or what the author can do, and `changes` what is
     patched. `excerpt` is the place in the file, if that is known. `counts`: it affects the object's outcome and the
     exit status; others are shown on request only. `obstacle` is why `--fix` cannot write the patch into the file; empty
-    if it can.
+    if it can. `unpatched_in` is the mode in which it is not patched, though it would be in mode enforce.
     """
 
     evaluation: ManifestEvaluation
@@ -122,6 +122,7 @@ class CheckFinding:
     excerpt: Excerpt | None = None
     counts: bool = True
     obstacle: str = ""
+    unpatched_in: Mode | None = None
 
     @property
     def rank(self) -> int:
@@ -220,6 +221,16 @@ class CheckReport:
     def fixable(self) -> int:
         """The number of findings that `--fix` repairs."""
         return sum(finding.action is Action.PATCH and not finding.obstacle for finding in self.findings)
+
+    @property
+    def left_to_authors(self) -> int:
+        """The number of findings that `--fix` does not repair in any mode."""
+        return len(self.findings) - self.fixable - sum(finding.unpatched_in is not None for finding in self.findings)
+
+    @property
+    def unpatched(self) -> Counter[Mode]:
+        """The number of patches that are not made because of the mode, by mode."""
+        return Counter(each.unpatched_in for each in (*self.findings, *self.notes) if each.unpatched_in is not None)
 
     @property
     def patched_without_finding(self) -> dict[str, int]:

@@ -29,7 +29,7 @@ from webhook.core.manifests import Manifest
 from webhook.core.policy.model import Action
 from webhook.formatters import check_concise, check_github, check_json, check_junit, check_sarif, check_text
 from webhook.formatters.check_lines import problem_lines
-from webhook.formatters.check_summary import notices, patched_without_finding
+from webhook.formatters.check_summary import notices, patched_without_finding, unpatched_because_of_mode
 from webhook.formatters.diff import coloured
 from webhook.formatters.formatter import (
     DEFAULT_OPTIONS,
@@ -190,6 +190,8 @@ def command(
         report.fix_hint = hint if is_written else _CORRECT_FIRST
         print_report(FORMATTERS, output, report, shown)
         _print_problems(report, output, quiet=quiet)
+        if not quiet:
+            _print_mode_note(report)
         return report.exit_status if is_written else 2
     documents = fixed_documents(report) if fix else None
     if isinstance(documents, InputProblem):
@@ -279,8 +281,15 @@ def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProbl
         _print_texts([f"note: {counted(documents.left_out, 'document')} left out: not Kubernetes objects; see -v"])
     if output not in WITH_PROBLEMS:
         _print_lines(report.warnings, "warning")
+    _print_mode_note(report)
     if changed := changed_documents(report) - documents.unfixed:
         click.echo(f"{counted(changed, 'document')} changed", err=True)
+
+
+def _print_mode_note(report: CheckReport) -> None:
+    """Print to stderr why patches are left out because of the mode."""
+    if reason := unpatched_because_of_mode(report):
+        _print_texts([f"note: {reason}"])
 
 
 def _print_diff(
@@ -301,10 +310,9 @@ def _print_diff(
             _print_changes(file)
     _print_lines(file for file in files if isinstance(file, InputProblem))
     if output in LINE_FORMATS and not options.quiet:
-        left = len(report.findings) - report.fixable
         shown = "; the check without --diff shows them" if report.findings else ""
-        counts = f"{counted(report.fixable, 'finding')} to fix, {left} to correct by hand{shown}"
-        _print_texts(filter(None, (counts, patched_without_finding(report))))
+        counts = f"{counted(report.fixable, 'finding')} to fix, {report.left_to_authors} to correct by hand{shown}"
+        _print_texts(filter(None, (counts, patched_without_finding(report), unpatched_because_of_mode(report))))
     failed = any(isinstance(file, InputProblem) for file in files)
     return 2 if failed else report.exit_status
 

@@ -83,6 +83,19 @@ def patched_without_finding(report: CheckReport) -> str:
     return f"patched without a finding: {', '.join(counts)}" if counts else ""
 
 
+def unpatched_because_of_mode(report: CheckReport) -> str:
+    """Return why `--fix` leaves out patches that mode enforce has; empty if it does not."""
+    if not (unpatched := report.unpatched):
+        return ""
+    modes = " and ".join(f"mode {mode}" for mode in sorted(unpatched))
+    total = unpatched.total()
+    verb, them = ("is", "it") if total == 1 else ("are", "them")
+    return (
+        f"{counted(total, 'change')} {verb} left out, because the webhook patches nothing in {modes};"
+        f" --mode enforce makes {them}"
+    )
+
+
 def _all(counts: Counter[Outcome]) -> str:
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in reversed(Outcome))
 
