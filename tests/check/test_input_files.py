@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from webhook.check import input_files
-from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, displayed, read, uri
+from webhook.check.input_files import InputFile, InputProblem, SkippedPath, displayed, read, uri
 
 
 def find(*arguments: Any, **options: Any) -> list[InputFile | InputProblem]:
     """Find files, without what is excluded."""
-    return [file for file in input_files.find(*arguments, **options) if not isinstance(file, ExcludedPath)]
+    return [file for file in input_files.find(*arguments, **options) if not isinstance(file, SkippedPath)]
 
 
 def file_paths(*paths: Path | str) -> list[str]:
@@ -147,6 +147,25 @@ def test_find_named_hidden_folder_is_searched(tmp_path: Path) -> None:
     assert file_paths(tmp_path / ".deploy") == [str(tmp_path / ".deploy" / "a.yaml")]
 
 
+def test_find_names_folders_that_are_not_searched(tmp_path: Path) -> None:
+    for name in (".k8s/a.yaml", ".git/config.json", "web/node_modules/a/package.json", "web/.b/.c/b.yaml", ".ci.yml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "web" / "pod.yaml").touch()
+    (tmp_path / "other").symlink_to(tmp_path / "web")
+    found = {file.path: file.reason for file in input_files.find([str(tmp_path)]) if isinstance(file, SkippedPath)}
+    assert found == {
+        str(tmp_path / ".ci.yml"): input_files.HIDDEN,
+        str(tmp_path / ".k8s"): input_files.HIDDEN,
+        str(tmp_path / "other"): input_files.LINKS,
+        str(tmp_path / "web" / ".b"): input_files.HIDDEN,
+        str(tmp_path / "web" / "node_modules"): input_files.DEPENDENCIES,
+    }
+    assert file_paths(tmp_path, tmp_path / ".k8s", tmp_path / "web" / "node_modules") == [
+        str(tmp_path / name) for name in ("web/pod.yaml", ".k8s/a.yaml", "web/node_modules/a/package.json")
+    ]
+
+
 def test_find_link_to_itself_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").touch()
     (tmp_path / "again").symlink_to(tmp_path)
@@ -230,7 +249,7 @@ def test_find_names_what_it_excludes_and_unused_globs(tmp_path) -> None:
     unused: list[InputProblem] = []
     globs = ["!t.json", "./charts/web", "test", "[", "no/such", "!a.yaml"]
     files = list(input_files.find([str(tmp_path)], globs, warn=unused.append))
-    excluded = [file.path for file in files if isinstance(file, ExcludedPath)]
+    excluded = [file.path for file in files if isinstance(file, SkippedPath)]
     assert excluded == [str(tmp_path / name) for name in ("charts/web", "deploy/test")]
     messages = [f'--exclude "{glob}" excludes nothing' for glob in ("[", "no/such")]
     assert [each.message for each in unused] == [*messages, '--exclude "!a.yaml" includes nothing again']
@@ -252,5 +271,5 @@ def test_find_given_folder_is_excluded_by_a_file_above(tmp_path, monkeypatch, li
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
     Path(".tokenguardignore").write_text(f"{line}\n")
-    assert list(input_files.find(["deploy/test"])) == [ExcludedPath("deploy/test", given=True)]
+    assert list(input_files.find(["deploy/test"])) == [SkippedPath("deploy/test", given=True)]
     assert [file.path for file in find(["deploy/test/b.yaml"])] == ["deploy/test/b.yaml"]

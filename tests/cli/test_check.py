@@ -72,6 +72,19 @@ def test_force_exclude_of_all_named_files_is_clean(folder: Path) -> None:
     assert check("legacy.yaml", "--exclude", "legacy*", at=folder).exit_code == 1
 
 
+def test_summary_counts_hidden_folders(folder: Path) -> None:
+    for name in (".k8s", ".test"):
+        (folder / name).mkdir()
+        (folder / name / "pod.yaml").write_text(LONG_POD)
+    done = check(".", at=folder)
+    assert "not evaluated: 3; -v lists them\n  2 hidden files and folders\n" in done.stdout
+    line = "    note: .k8s: is hidden, so it is skipped; to evaluate it, name it on the command line\n"
+    assert line in check("-v", ".", at=folder).stdout
+    report = json.loads(check("-o", "json", ".", at=folder).stdout)
+    assert report["summary"]["notEvaluated"]["hidden files and folders"] == 2
+    assert "2 findings in" not in done.stdout + check(".k8s", at=folder).stdout
+
+
 def test_exclude_repeated_leaves_out_all_matches(folder: Path) -> None:
     excluded = check(".", "--exclude", "legacy*", "--exclude", "policy/", "-q", at=folder)
     assert excluded.stdout == check("long.yaml", "-q", at=folder).stdout

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from msgspec import structs
 
 from webhook.check.file_reader import read_all, require_objects
-from webhook.check.input_files import ExcludedPath, InputFile, InputProblem
+from webhook.check.input_files import InputFile, InputProblem, SkippedPath
 from webhook.check.missing_objects import MissingSecrets, missing_namespaces
 from webhook.check.other_findings import POLICY_HELP, UNREADABLE_OBJECT
 from webhook.check.pod_templates import combined, found_templates, missing_containers
@@ -61,7 +61,7 @@ _ABOUT_AUDIENCES = frozenset({"token-audience", "token-request-audience"})
 
 
 def check(  # noqa: PLR0913 - what a run depends on, each by its name
-    sources: Iterable[InputFile | InputProblem | ExcludedPath],
+    sources: Iterable[InputFile | InputProblem | SkippedPath],
     policy: Policy,
     *,
     now: dt.datetime,
@@ -229,7 +229,9 @@ class _Evaluator:
                 placed = _in_template(finding, request.template_pointer)
                 shown = self._finding(evaluation, placed, request.template_pointer)
                 message = f"{shown.message}; exempt: {exemption}"
-                yield replace(shown, action=Action.OFF, message=message, advice="", changes=(), counts=False, unpatched_in=None)
+                yield replace(
+                    shown, action=Action.OFF, message=message, advice="", changes=(), counts=False, unpatched_in=None
+                )
 
     def _ended_exemptions(self, request: AdmissionRequest, decision: Decision) -> dict[tuple[str, str], Exemption]:
         """Return the exemptions that would apply if they had not ended, by rule and place of the finding."""

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from webhook.check.ignore_rules import IGNORE_FILE
-from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, is_empty, read
+from webhook.check.input_files import InputFile, InputProblem, SkippedPath, is_empty, read
 from webhook.check.kustomization import FILE_NAMES
-from webhook.check.report import EXCLUDED, NO_OBJECTS, TEMPLATES, CheckReport, NotEvaluated, ParsedFile
+from webhook.check.report import NO_OBJECTS, TEMPLATES, CheckReport, NotEvaluated, ParsedFile
 from webhook.check.tool_files import build_command, remove_tool_files
 from webhook.check.unrendered import template_warnings, with_chart
 from webhook.core.documents.stream import first_invalid_line
@@ -19,15 +19,15 @@ _INVALID_BYTES = "has bytes that are not text; kubectl replaces them by U+FFFD; 
 
 def read_all(
     report: CheckReport,
-    sources: list[InputFile | InputProblem | ExcludedPath],
+    sources: list[InputFile | InputProblem | SkippedPath],
     stdin: BinaryIO,
     step: Callable[[str], None],
 ) -> None:
     """Add the files, what could not be read, and the documents that are not evaluated."""
     for number, source in enumerate(sources, 1):
         step(f"reading file {number} of {len(sources)}")
-        if isinstance(source, ExcludedPath):
-            report.not_evaluated.append(NotEvaluated(EXCLUDED, InputProblem(source.path, "is excluded")))
+        if isinstance(source, SkippedPath):
+            report.not_evaluated.append(NotEvaluated(source.reason, source.problem))
             continue
         data = source if isinstance(source, InputProblem) else read(source, stdin)
         if isinstance(source, InputFile) and isinstance(data, bytes):
@@ -37,7 +37,7 @@ def read_all(
     remove_tool_files(report)
 
 
-def require_objects(report: CheckReport, sources: list[InputFile | InputProblem | ExcludedPath]) -> None:
+def require_objects(report: CheckReport, sources: list[InputFile | InputProblem | SkippedPath]) -> None:
     """Add a problem for each given path if no object was found: a run that evaluates nothing must not look clean.
 
     If objects were found, add a warning about the unrendered templates beside them.
@@ -46,7 +46,7 @@ def require_objects(report: CheckReport, sources: list[InputFile | InputProblem 
         report.warnings += template_warnings(report)
     elif report.not_evaluated:
         report.problems += _without_manifests(report)
-        given = (source.path for source in sources if isinstance(source, ExcludedPath) and source.given)
+        given = (source.path for source in sources if isinstance(source, SkippedPath) and source.given)
         report.problems += (InputProblem(path, f"is excluded by {IGNORE_FILE}") for path in given)
 
 

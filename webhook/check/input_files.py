@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,17 @@ STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 64 * 2**20
 _DEPENDENCIES = "node_modules"
+_REPOSITORY = ".git"
+"""A hidden folder that has no manifests."""
+EXCLUDED = "excluded files and folders"
+HIDDEN = "hidden files and folders"
+DEPENDENCIES = "node_modules folders"
+LINKS = "symbolic links to folders"
+"""Reasons why a file or folder is skipped."""
+NOT_SEARCHED: Mapping[str, str] = {
+    HIDDEN: "is hidden", DEPENDENCIES: "contains dependencies", LINKS: "is a symbolic link to a folder",
+}  # fmt: skip
+"""The reasons that do not apply to a path that the caller names, as a message has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +65,19 @@ class InputProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class ExcludedPath:
-    """A file or folder that `--exclude` or an ignore file excludes; `given` if the caller named this folder."""
+class SkippedPath:
+    """A file or folder that is not read, and the reason; `given` if the caller named this folder."""
 
     path: str
+    reason: str = EXCLUDED
     given: bool = False
+
+    @property
+    def problem(self) -> InputProblem:
+        """The message about it."""
+        cause = NOT_SEARCHED.get(self.reason)
+        skipped = f"{cause}, so it is skipped; to evaluate it, name it on the command line"
+        return InputProblem(self.path, skipped if cause else "is excluded")
 
 
 def displayed(path: str) -> str:
@@ -88,27 +107,30 @@ def find(
     *,
     excludes_named: bool = False,
     warn: Callable[[InputProblem], None] = lambda _: None,
-) -> Iterator[InputFile | InputProblem | ExcludedPath]:
+) -> Iterator[InputFile | InputProblem | SkippedPath]:
     """Yield the files that the paths name, each once, and the folders that contain none or cannot be listed.
 
     Two links to the same file are that file.
     Folders are searched for `*.yaml`, `*.yml` and `*.json`, sorted; hidden files and folders, `node_modules` and linked
-    folders are left out. What `exclude` (below each given folder, or the working directory) and files
-    `.tokenguardignore` exclude is an `ExcludedPath`; see `webhook.check.ignore_rules` for their syntax. With
-    `excludes_named`, the paths themselves, too. Standard input is called `stdin_name`. `warn` gets the globs that
-    exclude nothing, and a name of standard input that is not read.
+    folders are skipped, and so is what `exclude` (below each given folder, or the working directory) and files
+    `.tokenguardignore` exclude: each is a `SkippedPath`, except for `.git` and for what `paths` name. For the syntax,
+    see `webhook.check.ignore_rules`. With `excludes_named`, globs exclude the paths themselves, too. Standard input is
+    called `stdin_name`. `warn` gets the globs that exclude nothing, and a name of standard input that is not read.
     """
-    known: set[tuple[bool, str]] = set()
+    known: set[tuple[object, str]] = set()
     globs = tuple(exclude)
     unused = dict.fromkeys(globs)
-    for path in (given := list(paths)):
+    given = list(paths)
+    known |= {(reason, str(Path.cwd() / path)) for path in given for reason in NOT_SEARCHED}
+    for path in given:
         if excludes_named and path != STDIN and is_excluded(path, globs):
-            yield ExcludedPath(path)
+            yield SkippedPath(path)
             continue
         for file in _files_of(path, globs, unused):
             is_file = isinstance(file, InputFile)
             place = str(Path.cwd() / file.path)
-            key = is_file, file.path if file.path == STDIN else os.path.realpath(place) if is_file else place
+            kind = file.reason if isinstance(file, SkippedPath) else type(file)
+            key = kind, file.path if file.path == STDIN else os.path.realpath(place) if is_file else place
             if key not in known:
                 known.add(key)
                 yield InputFile(stdin_name, root=stdin_name, is_stdin=True) if file.path == STDIN else file
@@ -121,20 +143,20 @@ def find(
 
 def _files_of(
     path: str, exclude: tuple[str, ...], unused: dict[str, None]
-) -> Iterator[InputFile | InputProblem | ExcludedPath]:
+) -> Iterator[InputFile | InputProblem | SkippedPath]:
     try:
         is_folder = path != STDIN and Path(path).is_dir()
     except OSError:
         is_folder = False  # reading it reports the error
     if is_folder:
-        yield from [ExcludedPath(path, given=True)] if is_excluded(path) else _in_folder(path, exclude, unused)
+        yield from [SkippedPath(path, given=True)] if is_excluded(path) else _in_folder(path, exclude, unused)
     else:
         yield InputFile(path, root=path)
 
 
 def _in_folder(
     path: str, exclude: tuple[str, ...], unused: dict[str, None]
-) -> Iterator[InputFile | InputProblem | ExcludedPath]:
+) -> Iterator[InputFile | InputProblem | SkippedPath]:
     """Yield what is in a folder, and remove the globs that exclude something from `unused`."""
     unread: list[InputProblem] = []
     empty = True
@@ -145,22 +167,37 @@ def _in_folder(
     rules = IgnoreRules(path, exclude, note)
     for folder, folders, files in os.walk(path, onerror=note):
         rules.enter(folder)
-        visible = [name for name in folders if name != _DEPENDENCIES and not name.startswith(".")]
-        folders[:] = sorted(name for name in visible if not rules.excludes(folder, name, is_folder=True))
-        yield from (ExcludedPath(str(Path(folder, name))) for name in sorted({*visible}.difference(folders)))
-        wanted = [name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
-        for name in sorted(wanted):
-            if rules.excludes(folder, name, is_folder=False):
-                yield ExcludedPath(str(Path(folder, name)))
-                continue
-            yield InputFile(str(Path(folder, name)), named=False, root=path)
-            empty = False
+        searched: list[str] = []
+        for name in sorted(folders):
+            reason = _reason_to_skip(folder, name)
+            if reason or rules.excludes(folder, name, is_folder=True):
+                yield from [] if name == _REPOSITORY else [SkippedPath(str(Path(folder, name)), reason or EXCLUDED)]
+            else:
+                searched.append(name)
+        folders[:] = searched
+        for name in sorted(name for name in files if name.lower().endswith(SUFFIXES)):
+            if name.startswith("."):
+                yield SkippedPath(str(Path(folder, name)), HIDDEN)
+            elif rules.excludes(folder, name, is_folder=False):
+                yield SkippedPath(str(Path(folder, name)))
+            else:
+                yield InputFile(str(Path(folder, name)), named=False, root=path)
+                empty = False
     for glob in rules.used_globs:
         unused.pop(glob, None)
     if empty and not unread:
         left = f" that neither --exclude nor {IGNORE_FILE} excludes" if rules.has_excluded else ""
         yield InputProblem(path, f"contains no *{', *'.join(SUFFIXES[:-1])} or *{SUFFIXES[-1]} file{left}")
     yield from unread
+
+
+def _reason_to_skip(parent: str, name: str) -> str:
+    """Return why a folder is skipped unless it is named; empty if it is searched."""
+    if name.startswith("."):
+        return HIDDEN
+    if name == _DEPENDENCIES:
+        return DEPENDENCIES
+    return LINKS if Path(parent, name).is_symlink() else ""
 
 
 def read(source: InputFile, stdin: BinaryIO) -> bytes | InputProblem:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from webhook.check.case_differences import Difference
 from webhook.check.case_documents import CaseDocument, case_documents, has_cases
-from webhook.check.input_files import STDIN, ExcludedPath, InputFile, InputProblem, displayed, read
+from webhook.check.input_files import STDIN, InputFile, InputProblem, SkippedPath, displayed, read
 from webhook.check.policy_case import PolicyCase, build_case
 from webhook.check.report import NamespacedName
 from webhook.core.documents.stream import decode_text
@@ -90,7 +90,7 @@ class PolicyTestReport:
 
 
 def run_policy_tests(
-    sources: Iterable[InputFile | InputProblem | ExcludedPath],
+    sources: Iterable[InputFile | InputProblem | SkippedPath],
     default: Policy,
     *,
     now: dt.datetime,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from webhook.check.case_documents import has_cases, is_case, read_documents
-from webhook.check.input_files import ExcludedPath, InputFile, InputProblem, displayed, read
+from webhook.check.input_files import InputFile, InputProblem, SkippedPath, displayed, read
 from webhook.core.documents.stream import decode_text
 from webhook.core.policy.errors import PolicyError
 from webhook.core.policy.loader import NO_POLICY, is_policy, lint_policy
@@ -52,13 +52,13 @@ class PolicyValidationReport:
 
 
 def validate_policies(
-    sources: Iterable[InputFile | InputProblem | ExcludedPath], *, now: dt.datetime, stdin: BinaryIO
+    sources: Iterable[InputFile | InputProblem | SkippedPath], *, now: dt.datetime, stdin: BinaryIO
 ) -> PolicyValidationReport:
     """Validate the policies in the files at this time (aware). Files in folders without a policy are skipped."""
     report = PolicyValidationReport()
     folders: dict[str, bool] = {}  # and whether they contain a policy
     for source in sources:
-        if isinstance(source, ExcludedPath):
+        if isinstance(source, SkippedPath):
             continue
         data = source if isinstance(source, InputProblem) else read(source, stdin)
         if isinstance(source, InputProblem) or isinstance(data, InputProblem):

@@ -18,8 +18,7 @@ TOOL_FILES = "files of kustomize and kubectl"
 HELM_FILES = "files of Helm charts"
 TEMPLATES = "unrendered templates"
 NO_OBJECTS = "not Kubernetes objects"
-EXCLUDED = "excluded files and folders"
-"""Reasons why an object or document is not evaluated; another one is `namespace NAME`."""
+"""Reasons why an object or document is not evaluated; others are `namespace NAME` and those of skipped files."""
 NO_MANIFESTS = frozenset({KUSTOMIZE_PATCHES, TOOL_FILES, HELM_FILES, TEMPLATES, NO_OBJECTS})
 """The reasons of documents that are never sent to the API server as they are."""
 

@@ -190,8 +190,7 @@ def command(
         report.fix_hint = hint if is_written else _CORRECT_FIRST
         print_report(FORMATTERS, output, report, shown)
         _print_problems(report, output, quiet=quiet)
-        if not quiet:
-            _print_mode_note(report)
+        _print_mode_note(report, quiet=quiet)
         return report.exit_status if is_written else 2
     documents = fixed_documents(report) if fix else None
     if isinstance(documents, InputProblem):
@@ -281,14 +280,14 @@ def _print_fix_notes(report: CheckReport, documents: FixedDocuments | InputProbl
         _print_texts([f"note: {counted(documents.left_out, 'document')} left out: not Kubernetes objects; see -v"])
     if output not in WITH_PROBLEMS:
         _print_lines(report.warnings, "warning")
-    _print_mode_note(report)
+    _print_mode_note(report, quiet=False)
     if changed := changed_documents(report) - documents.unfixed:
         click.echo(f"{counted(changed, 'document')} changed", err=True)
 
 
-def _print_mode_note(report: CheckReport) -> None:
+def _print_mode_note(report: CheckReport, *, quiet: bool) -> None:
     """Print to stderr why patches are left out because of the mode."""
-    if reason := unpatched_because_of_mode(report):
+    if not quiet and (reason := unpatched_because_of_mode(report)):
         _print_texts([f"note: {reason}"])
 
 

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from webhook.check.input_files import DEPENDENCIES, EXCLUDED, HIDDEN, LINKS
 from webhook.check.missing_objects import OBJECTS_OPTION
 from webhook.check.report import (
-    EXCLUDED,
     HELM_FILES,
     KUSTOMIZE_PATCHES,
     NO_OBJECTS,
@@ -33,6 +33,9 @@ _SINGULAR = {
     TEMPLATES: "unrendered template",
     NO_OBJECTS: "not a Kubernetes object",
     EXCLUDED: "excluded file or folder",
+    HIDDEN: "hidden file or folder",
+    DEPENDENCIES: "node_modules folder",
+    LINKS: "symbolic link to a folder",
 }
 
 
