@@ -55,7 +55,7 @@ def test_scan_without_policy_uses_the_default_one(kubeconfig, url) -> None:
     done = run("--kubeconfig", kubeconfig)
     assert done.exit_code == 0
     assert f"cluster    {url}, " in done.stdout
-    assert ", enforce: default policy (no tokenguard/token-policy)\n" in done.stdout
+    assert ", enforce: default policy, as there is no ConfigMap tokenguard/token-policy\n" in done.stdout
     assert "warn: kubelet-hostpath: spec.volumes[0].hostPath" in done.stdout
 
 
@@ -66,8 +66,8 @@ NOT_COMPARED = "none, as there is no tokenguard/token-policy: compared with a cl
 
 @pytest.mark.parametrize("case", [
     pytest.param(([], [], NOT_COMPARED, "1 newly denied"), id="nothing is evaluated"),
-    pytest.param(([INSTALLED], [], "enforce: default policy (no ", "no change"), id="a webhook"),
-    pytest.param(([], ["--mode", "enforce"], "enforce: --mode enforce, default policy (no ", "no change"), id="a mode"),
+    pytest.param(([INSTALLED], [], "enforce: default policy, as there is no ", "no change"), id="a webhook"),
+    pytest.param(([], ["--mode", "enforce"], "enforce: --mode enforce, default policy, ", "no change"), id="a mode"),
     pytest.param(([], ["--policy", "-"], "enforce: -\n", "no change"), id="a policy"),
 ])  # fmt: skip
 def test_simulate_without_policy_compares_with_no_evaluation(api, kubeconfig, tmp_path, case) -> None:

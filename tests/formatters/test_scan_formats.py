@@ -167,7 +167,10 @@ def test_text_says_what_overrides_let_pass_that_lower_rules(mode, action) -> Non
     rules = f"{{legacy-token-reference: {action}, legacy-token-secret: {action}}}"
     overrides = f"mode: {mode}\noverrides: [{{namespaces: [shop], rules: {rules}}}]\n"
     small = Small(secret("old"), secret("unused")).pod("a", spec(container=named_secret("old"))).pod("b", live())
-    line = "overrides lower rules in 1 namespace; without that, mode enforce would deny 1 workload and 1 legacy Secret"
+    line = (
+        "overrides make rules less strict in 1 namespace;"
+        " without them, mode enforce would deny 1 workload and 1 legacy Secret"
+    )
     report = small.scan(overrides)
     assert f"\n           {line}\n" in text(report)
     assert (look(report), f"O{line[1:]}." in "".join(page.format_report(report))) == ("warned", True)
@@ -263,7 +266,7 @@ tokens in pods           never expires        1 year   over 1 hour  up to 1 hour
   now                                2             2             0             0
   if recreated                       0             0             0             1
   pods that would be denied (2) have no tokens if recreated
-legacy     3 Secrets: 2 in use, 0 invalid, 1 safe to delete
+legacy     3 Secrets: 2 in use, 1 safe to delete; 0 invalid
            in use: 2 referenced, 1 used in 30 days; use recorded since 2026-02-01
 accounts   2 with API tokens: 2 no permissions
 exemptions 4: 1 in use, 1 unused, 1 expired, 1 unknown, 1 expiring soon; exempt: 2 legacy Secrets
@@ -347,7 +350,7 @@ def test_summary_shows_finished_pods_and_unread_templates(small_cluster) -> None
     summary = text(report).partition("\n\n")[0]
     assert "\nscanned    1 namespace, 3 pods of 2 workloads; 1 finished\n" in summary
     in_use = "in use: 2 referenced, 1 used in 30 days, 1 perhaps referenced; "
-    assert f"3 in use, 0 invalid, 0 safe to delete\n           {in_use}" in summary
+    assert f"3 in use, 0 safe to delete; 0 invalid\n           {in_use}" in summary
     assert "\n           some workloads that may refer to them could not be read (see the end)\n" in summary
     found = "".join(page.format_report(report))
     assert (
@@ -589,7 +592,7 @@ def test_text_names_what_an_exemption_newly_covers() -> None:
     report = text(small.scan("mode: warn\n", exempt))
     section = report[report.index("workloads: newly allowed if recreated (before: warned)") :].partition("\n\n")[0]
     finding = 'legacy-token-reference: spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"'
-    until = "(until 2027-03-31: INFRA-1)"
+    until = "(exemption until 2027-03-31: INFRA-1)"
     assert [line.partition("; ")[0] for line in section.splitlines()[1:]] == [
         "  Pod/a in shop, account default: no permissions",
         f"    + exempt: {finding} {until}",

@@ -81,7 +81,7 @@ def test_exemption_says_its_reason_and_end() -> None:
     exemption = "exemptions: [{rules: [legacy-token-reference], reason: INFRA-1, until: 2027-01-01}]\n"
     [result] = results(readers().scan(exemption), result="skip")
     finding = 'spec.containers[0].env[0] reads the long-lived token of "app" in Secret "old"'
-    assert result["message"] == f"exempt: {finding} (until 2027-01-01: INFRA-1)"
+    assert result["message"] == f"exempt: {finding} (exemption until 2027-01-01: INFRA-1)"
     path = finding.partition(" ")[0]
     assert result["properties"] == {"path": path, "exemption": "exemptions[0]", "until": "2027-01-01"}
 

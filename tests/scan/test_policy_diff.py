@@ -49,6 +49,7 @@ AUDIT = "mode: audit\n"
     (CAPPED, "rules: {kubelet-hostpath: audit}\n", SILENT, Change.NO_LONGER_AUDITED),
     (live(), AUDIT, AUDIT + MAX, Change.AUDITED_DIFFERENTLY),
     (live(), "", STRICT, Change.UNCHANGED),
+    (live(), "", "tokens: {maxExpirationSeconds: 7200}\n", Change.UNCHANGED),
     (READS, "", PATCHING, Change.UNCHANGED),
     (READS, "mode: warn\n", "mode: warn\n" + PATCHING, Change.UNCHANGED),
     (live(), INJECT, INJECT.replace("/vault}", "/vault/}"), Change.UNCHANGED),
@@ -61,7 +62,8 @@ AUDIT = "mode: audit\n"
     "an injection sets a variable", "capped to less",
     "warned of besides the cap", "warned of and injected", "not warned of any more", "fine",
     "what is warned of would not be rejected any more", "audited besides", "not audited any more", "audited otherwise",
-    "a rule that finds nothing", "patch instead of reject, of what no patch repairs", "the same in mode warn",
+    "a rule that finds nothing", "a longer maximum with the same cap",
+    "patch instead of reject, of what no patch repairs", "the same in mode warn",
     "the same path", "the same policy",
 ])  # fmt: skip
 def test_change_between_two_policies(pod, now, then, change) -> None:

@@ -133,4 +133,4 @@ def _cluster_policy(reader: ScanReader, configmap: str) -> tuple[Policy | None, 
     None if there is no such ConfigMap, and no option names it.
     """
     policy = (existing_cluster_policy if is_given("policy_configmap") else cluster_policy)(reader, configmap)
-    return policy, f"ConfigMap {configmap}" if policy else f"default policy (no {configmap})"
+    return policy, f"ConfigMap {configmap}" if policy else f"default policy, as there is no ConfigMap {configmap}"

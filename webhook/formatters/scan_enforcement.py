@@ -29,7 +29,8 @@ def limits(report: ScanReport, *, simulated: bool) -> Iterator[str]:
     lowered = [each for each in objects if any(map(_is_lowered, each[2]))]
     if listed := _listed(lowered, lambda result: result.unlowered or result.outcome_enforced):
         count = len({namespace for _, namespace, _ in lowered})
-        yield f"overrides lower rules in {counted(count, 'namespace')}; without that, mode enforce would deny {listed}"
+        where = counted(count, "namespace")
+        yield f"overrides make rules less strict in {where}; without them, mode enforce would deny {listed}"
 
 
 def is_weakened(report: ScanReport) -> bool:

@@ -256,8 +256,8 @@ def exemption_text(exempted: AppliedExemption) -> str:
 def _line_about(subject: str, item: Item) -> FindingLine:
     text = f"{subject} {item.detail}".lstrip()
     if isinstance(item, AppliedExemption):
-        expiry = f"until {item.until}" if item.until else "never expires"
-        return FindingLine(_EXEMPT, item.rule, plain(f"{text} ({expiry}: {item.reason})"))
+        end = f"until {item.until}" if item.until else "without end"
+        return FindingLine(_EXEMPT, item.rule, plain(f"{text} (exemption {end}: {item.reason})"))
     return FindingLine(item.action, item.rule, plain(text))
 
 

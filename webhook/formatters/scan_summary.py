@@ -162,8 +162,8 @@ def state_fields(report: ScanReport) -> Iterator[Field]:
         counts = Counter(state for secret in secrets for state in secret_states(secret, report))
         in_use = [secret for secret in secrets if secret.in_use]
         referenced = sum(bool(secret.references) for secret in in_use)
-        others = ", ".join(f"{counts[state]} {state}" for state in (INVALID, SAFE_TO_DELETE))
-        yield "legacy", f"{counted(len(secrets), 'Secret')}: {len(in_use)} in use, {others}"
+        states = f"{len(in_use)} in use, {counts[SAFE_TO_DELETE]} {SAFE_TO_DELETE}; {counts[INVALID]} {INVALID}"
+        yield "legacy", f"{counted(len(secrets), 'Secret')}: {states}"
         unclear = Counter(unclear_use(secret, report) for secret in secrets)
         used = [f"{referenced} referenced", f"{counts[USED]} used in {counted(report.unused_days, 'day')}"]
         used += [f"{unclear[why]} {why}" for why in _UNCLEAR if unclear[why]]

@@ -98,16 +98,17 @@ _Substance = tuple[str, str, Action, str]
 
 
 def _substance(finding: ReportedFinding) -> _Substance:
-    """Return what makes a finding another one: rule, path, action, and what is wrong there.
+    """Return what makes a finding another one: rule, path, action, and what is wrong there or what a patch does.
 
-    The advice at its end is no part of it, because that may name limits that the finding does not violate; what a patch
-    does is part of it. The intended action counts as far as the finding says what mode enforce would do.
+    The advice at its end is no part of it, because that may name limits that the finding does not violate. Nor is, if
+    something is patched, the limit that it exceeds. The intended action counts as far as the finding says what mode
+    enforce would do.
     """
     match = _PROBLEM.match(finding.detail)
     problem = match[0] if match else ""
     rest = finding.detail[len(problem) :]
     if finding.action is Action.PATCH:
-        problem = finding.detail
+        problem = rest or problem
     elif finding.action is not Action.REJECT and finding.intended in {Action.PATCH, Action.REJECT}:
         problem += _DENIED if rest.startswith(_DENIED) else rest
     return finding.rule, finding.path, finding.action, problem

@@ -78,7 +78,7 @@ def lifetimes(report: ScanReport) -> Table:
     entries = [(lifetime, bars) for lifetime, bars in entries if bars]
     note = (
         "A pod that would be denied has no tokens if recreated. Kubernetes extends a token of 3607 seconds for the API"
-        " server to a year."
+        " server to a year; such a token is capped to 3600 seconds, even if the maximum is longer."
     )
     if len(entries) < len(summary.LIFETIMES):
         note = f"{note} Secrets could not be read, so it is not known how many tokens never expire."

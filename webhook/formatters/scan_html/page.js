@@ -66,15 +66,11 @@
     const more = element("button", { type: "button", className: "more", hidden: true });
     let all = false;
     const show = () => {
-      let matching = 0;
-      for (const row of rows) {
-        const matches = !row.classList.contains("out");
-        row.classList.toggle("beyond", matches && !all && matching >= MAX_ROWS);
-        matching += matches;
-      }
-      more.hidden = all || matching <= MAX_ROWS;
-      more.textContent = `Show all ${matching} rows`;
-      if (output) output.textContent = `${matching} of ${rows.length} rows${more.hidden ? "" : `, the first ${MAX_ROWS} shown`}`;
+      const matching = rows.filter((row) => !row.classList.contains("out"));
+      more.hidden = all || matching.length <= MAX_ROWS + 10; // a few more rows are shorter than a click
+      matching.forEach((row, at) => row.classList.toggle("beyond", !more.hidden && at >= MAX_ROWS));
+      more.textContent = `Show all ${matching.length} rows`;
+      if (output) output.textContent = `${matching.length} of ${rows.length} rows${more.hidden ? "" : `, the first ${MAX_ROWS} shown`}`;
     };
     more.addEventListener("click", () => {
       all = true;

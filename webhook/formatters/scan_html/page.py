@@ -32,6 +32,8 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
     )
     environment.filters["breakable"] = breakable
     style, script = map(_read, ("page.css", "page.js"))
+    names = {"policy": "current policy", "simulated": "simulated policy"} if report.simulated else {}
+    about = [(names.get(name, name), text) for name, text in summary.scan_fields(report)]
     changes = [("workloads", summary.workload_changes(report))] if report.simulated else []
     stream = environment.get_template("page.html").stream(
         style=style,
@@ -48,7 +50,7 @@ def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) 
         version=version("tokenguard-webhook"),
         status=_status(report),
         headline=summary.headline(report),
-        about=[*summary.scan_fields(report), ("version", f"tokenguard {version('tokenguard-webhook')}")],
+        about=[*about, ("version", f"tokenguard {version('tokenguard-webhook')}")],
         state=[*changes, *summary.state_fields(report)],
         charts=charts,
         tables=tables,

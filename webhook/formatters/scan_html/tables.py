@@ -42,6 +42,7 @@ from webhook.scan.report import (
 _RANKS = {outcome: rank for rank, outcome in enumerate(summary.OUTCOMES)}
 _CHANGES = {change: rank for rank, change in enumerate(Change)}
 _NO_VALUE = "—"
+_SIMULATED = "Simulated policy"
 _NEVER = 1 << 53
 """Sorts after every number; the largest integer that JavaScript represents exactly."""
 
@@ -52,18 +53,23 @@ def workloads(report: ScanReport) -> Table:
         summary.ordered_workloads(report.workloads),
         key=lambda workload: (_CHANGES[workload.change], _RANKS[workload.outcome]),
     )
-    columns = [Column("Workload", head=True), Column("Account"), Column("Pods", number=True), Column("If recreated")]
+    outcome = _outcome_head(report)
+    columns = [Column("Workload", head=True), Column("Account"), Column("Pods", number=True), Column(outcome)]
     filters = [
         ColumnFilter("rule", "Rule", tuple(sorted({count.rule for count in report.rule_counts}))),
         ColumnFilter("action", "Action", (*summary.ACTIONS, "exempt")),
-        ColumnFilter("outcome", "If recreated", summary.OUTCOMES),
+        ColumnFilter("outcome", outcome, summary.OUTCOMES),
     ]
     if report.simulated:
-        columns += map(Column, ("Simulated", "Change", "What changes"))
+        columns += map(Column, (_SIMULATED, "Change", "What changes"))
         filters.append(ColumnFilter("change", "Change", tuple(Change)))
-    columns.append(Column("Findings"))
+    columns.append(Column("Findings (current policy)" if report.simulated else "Findings"))
     row = partial(_workload, report.filters)
     return _by_namespace(Table("workloads", "Workloads", columns, ordered, row, filters))
+
+
+def _outcome_head(report: ScanReport) -> str:
+    return "Current policy" if report.simulated else "If recreated"
 
 
 def _workload(filters: ScanFilters, workload: ScannedWorkload) -> Row:
@@ -98,10 +104,10 @@ def _workload(filters: ScanFilters, workload: ScannedWorkload) -> Row:
 def secrets(report: ScanReport, checklists: str = "") -> Table:
     """Return the legacy Secrets, the most dangerous first; `checklists` is where those of `migrate` are."""
     columns = _columns(
-        "Secret", "Account", "Permissions", "Last used", "State", "References", "Created", "If recreated"
+        "Secret", "Account", "Permissions", "Last used", "State", "References", "Created", _outcome_head(report)
     )
     if report.simulated:
-        columns.append(Column("Simulated"))
+        columns.append(Column(_SIMULATED))
     if checklists:
         columns.append(Column("What to change"))
     filters = [ColumnFilter("state", "State", summary.SECRET_STATES)]
@@ -117,7 +123,7 @@ def _secret(checklists: str, report: ScanReport, secret: LegacySecret) -> Row:
         name(secret.name),
         name(secret.account or "unknown"),
         _grants(secret.grants),
-        Cell(summary.last_use_text(secret).removeprefix("last used ").replace(summary.NO_USE, "none"), look="use"),
+        Cell(summary.last_use_text(secret).removeprefix("last used ").replace(summary.NO_USE, "not"), look="use"),
         Cell(
             ", ".join(shown) or summary.unclear_use(secret, report) or _NO_VALUE,
             look="state removable" if secret.removable else "state",
@@ -208,13 +214,13 @@ def accounts_with_tokens(report: ScanReport) -> Table:
 
 def accounts(report: ScanReport) -> Table:
     """Return the ServiceAccounts with findings."""
-    columns = _columns("ServiceAccount", "Findings", *(["Simulated"] if report.simulated else []))
+    columns = _columns("ServiceAccount", "Findings", *([_SIMULATED] if report.simulated else []))
     return _by_namespace(Table("accounts", "ServiceAccounts with findings", columns, report.accounts, _results))
 
 
 def csi_drivers(report: ScanReport) -> Table:
     """Return the CSI drivers with findings."""
-    columns = _columns("CSIDriver", "Findings", *(["Simulated"] if report.simulated else []))
+    columns = _columns("CSIDriver", "Findings", *([_SIMULATED] if report.simulated else []))
     caption = "CSI drivers that get tokens of the pods' accounts, with findings"
     return Table("csi-drivers", caption, columns, report.csi_drivers, _results)
 
@@ -236,7 +242,7 @@ def exemptions(key: str, caption: str, usages: tuple[ExemptionUsage, ...]) -> Ta
             name(usage.reason),
         ])  # fmt: skip
 
-    return Table(key, caption, _columns("Rules", "For", "Status", "Exemption expiry", "Reason"), usages, row)
+    return Table(key, caption, _columns("Rules", "Who", "Status", "Exemption expiry", "Reason"), usages, row)
 
 
 def unread(report: ScanReport) -> Table:
