@@ -302,7 +302,7 @@ ServiceAccounts with findings
 remove it from the list
 
 ServiceAccounts with API tokens
-  no permissions: 2 ServiceAccounts (app in shop, default in shop): API token mounted in Deployment/web, Pod/bare \
+  no permissions: 2 ServiceAccounts (app in shop, default in shop): API token in Deployment/web, Pod/bare \
 (2 pods); 3 legacy Secrets; unless another service accepts this token (such as \
 Vault's kubernetes auth, or OIDC federation), set automountServiceAccountToken: false
 
@@ -1031,3 +1031,19 @@ def test_text_folds_secrets_of_the_same_state_and_permissions() -> None:
         "  --output html and json list each",
     ]
     assert "  and 1 more Secret in this state, with these permissions: unused-3 in shop" in lines
+
+
+BY_HAND = spec([token()], automountServiceAccountToken=False)
+
+
+@pytest.mark.parametrize(("pods", "advice"), [
+    ([live()], "set automountServiceAccountToken: false"),
+    ([BY_HAND], "remove it from the volumes that project it"),
+    ([live(), BY_HAND], "set automountServiceAccountToken: false and remove it from the volumes that project it"),
+], ids=["automounted", "by hand", "both"])  # fmt: skip
+def test_text_advice_for_tokens_without_permissions_fits_their_source(pods, advice) -> None:
+    small = Small()
+    for number, pod in enumerate(pods):
+        small.pod(f"p{number}", pod)
+    [line] = [line for line in text(small.scan()).splitlines() if "API token in Pod/p0" in line]
+    assert line.endswith(f"OIDC federation), {advice}")

@@ -5,13 +5,16 @@ import datetime as dt
 import pytest
 
 from tests.scan.small_cluster import (
+    AT,
     INJECT,
     VAULT,
     Small,
     account,
+    api_token,
     binding,
     csi_driver,
     live,
+    mounts,
     named_secret,
     of,
     role,
@@ -34,6 +37,8 @@ from webhook.scan.report import AccountWithTokens, TokenUse, UnreadResource
 READS = spec(container=named_secret("old"))
 YEAR = 31_536_000
 OWNED = of("ReplicaSet", "web-1")
+INTERNAL = "https://api.internal"
+NAMED = f"apiServerToken: {{audiences: ['{INTERNAL}']}}\n"
 
 
 def without_permissions(report) -> list[AccountWithTokens]:
@@ -282,6 +287,29 @@ def test_account_without_binding_has_no_permissions(given, idle) -> None:
     assert rows == ([("shop", "app", 2, ("Pod/a", "Pod/b"))] if idle else [])
 
 
+@pytest.mark.parametrize(("pod", "expected"), [
+    (live(), (1, 1, 0)),
+    (spec([token(audience=INTERNAL)], mounts(("token", "/k")), automountServiceAccountToken=False), (1, 0, 1)),
+    (spec([token()], mounts(("token", "/k")), automountServiceAccountToken=False), (1, 0, 1)),
+    (spec([token()], automountServiceAccountToken=False), (1, 0, 1)),
+    (spec([token()], mounts(("token", AT)), automountServiceAccountToken=False), (1, 0, 1)),
+    (live(automountServiceAccountToken=False), (1, 0, 1)),
+    (spec([api_token(), token()], mounts(("kube-api-access-abcde", AT), ("token", "/k"))), (1, 1, 1)),
+    (spec([token(audience=VAULT)], mounts(("token", "/k")), automountServiceAccountToken=False), None),
+    (spec(automountServiceAccountToken=False), None),
+], ids=[
+    "automounted", "with its audience", "without audience", "not mounted", "by hand at the default path",
+    "by hand in a volume of Kubernetes' name", "both", "another service's", "none",
+])  # fmt: skip
+def test_accounts_with_tokens_in_pods_by_how_they_get_them(pod, expected) -> None:
+    accounts = Small().pod("a", {**pod, "serviceAccountName": "app"}).scan(NAMED).accounts_with_tokens
+    counts = [
+        (account.name, account.pods, account.automounted_pods, account.authored_pods, account.workloads)
+        for account in accounts
+    ]
+    assert counts == ([("app", *expected, ("Pod/a",))] if expected else [])
+
+
 def test_accounts_with_unreadable_bindings_have_unknown_rights() -> None:
     small = Small(secret("old")).pod("a", live(serviceAccountName="app"))
     small.snapshot.permissions = None
@@ -293,10 +321,6 @@ def test_accounts_with_unreadable_bindings_have_unknown_rights() -> None:
 
 HOST = spec([{"name": "h", "hostPath": {"path": "/"}}], automountServiceAccountToken=False)
 STRICT = "rules: {kubelet-hostpath: reject}\n"
-
-
-INTERNAL = "https://api.internal"
-NAMED = f"apiServerToken: {{audiences: ['{INTERNAL}']}}\n"
 
 
 @pytest.mark.parametrize(("text", "given", "token_s", "names", "source"), [

@@ -4,7 +4,7 @@ Accounts with the same permissions are folded into one entry; `scan_entries` fol
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from webhook.core.decision import Outcome
 from webhook.core.formatting import counted
@@ -125,14 +125,20 @@ def _accounts(accounts: Iterable[AccountWithTokens]) -> Iterator[Entry]:
         workloads = sorted({name for account in alike_accounts for name in account.workloads})
         secrets = sum(len(account.legacy_secrets) for account in alike_accounts)
         tokens = [
-            *([f"API token mounted in {first_names(workloads)} ({counted(pods, 'pod')})"] if pods else []),
+            *([f"API token in {first_names(workloads)} ({counted(pods, 'pod')})"] if pods else []),
             *([f"{counted(secrets, 'legacy Secret')}"] if secrets else []),
         ]
-        advice = (
-            f"; {summary.OTHER_USE}, set automountServiceAccountToken: false"
-            if pods and alike_accounts[0].grants == ()
-            else ""
-        )
+        steps = _removal_steps(alike_accounts) if alike_accounts[0].grants == () else []
+        advice = f"; {summary.OTHER_USE}, {' and '.join(steps)}" if steps else ""
         those = f"{counted(len(alike_accounts), 'ServiceAccount')} ({names})"
         is_folded = max(len(alike_accounts), len(workloads)) > MAX_NAMES
         yield Entry(f"{grants}: {those}: {'; '.join(tokens)}{advice}", is_folded=is_folded)
+
+
+def _removal_steps(accounts: Collection[AccountWithTokens]) -> list[str]:
+    """Return how to remove the API server's token from the pods of accounts, by how they get it."""
+    steps = (
+        (summary.STOP_AUTOMOUNT, any(account.automounted_pods for account in accounts)),
+        (summary.STOP_PROJECTION, any(account.authored_pods for account in accounts)),
+    )
+    return [step for step, applies in steps if applies]

@@ -39,6 +39,9 @@ NO_USE = "no use recorded"
 _UNCLEAR = _TOO_NEW, _MAYBE_REFERENCED, _UNKNOWN_USE = "too new to tell", "perhaps referenced", "unknown use"
 OTHER_USE = "unless another service accepts this token (such as Vault's kubernetes auth, or OIDC federation)"
 """When accounts without permissions do need their tokens for the API server."""
+STOP_AUTOMOUNT = "set automountServiceAccountToken: false"
+STOP_PROJECTION = "remove it from the volumes that project it"
+"""How to remove the API server's token from pods in which Kubernetes mounts it, or whose author projects it."""
 _SOURCES = {
     AudienceSource.POLICY: "from the policy",
     AudienceSource.GIVEN: "from --api-audience",

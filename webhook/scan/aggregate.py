@@ -162,15 +162,20 @@ def token_uses(workloads: Sequence[ScannedWorkload], *, simulates: bool) -> tupl
 def accounts_with_tokens(
     workloads: Iterable[ScannedWorkload], secrets: Iterable[LegacySecret], grants_of: GrantsOf
 ) -> tuple[AccountWithTokens, ...]:
-    """Return the accounts whose API token Kubernetes mounts in pods, or that a legacy Secret has a token of."""
+    """Return the accounts with tokens for the API server: projected in running pods, or in legacy Secrets."""
     pods: Counter[tuple[str, str]] = Counter()
+    automounted: Counter[tuple[str, str]] = Counter()
+    authored: Counter[tuple[str, str]] = Counter()
     titles: dict[tuple[str, str], set[str]] = {}
     tokens: dict[tuple[str, str], set[str]] = {}
     for workload in workloads:
         for group in workload.pods:
             key = (workload.namespace, group.account)
-            if any(token.own for token in group.tokens):
+            ways = {token.own for token in group.tokens if token.is_projected_for_api_server}
+            if ways:
                 pods[key] += len(group.names)
+                automounted[key] += len(group.names) * (True in ways)
+                authored[key] += len(group.names) * (False in ways)
                 titles.setdefault(key, set()).add(workload.title)
     for secret in secrets:
         if secret.account:
@@ -180,6 +185,8 @@ def accounts_with_tokens(
             *key,
             grants=grants_of(*key),
             pods=pods[key],
+            automounted_pods=automounted[key],
+            authored_pods=authored[key],
             workloads=tuple(sorted(titles.get(key, ()))),
             legacy_secrets=tuple(sorted(tokens.get(key, ()))),
         )

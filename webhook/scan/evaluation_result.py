@@ -110,6 +110,11 @@ class PodToken(Struct, frozen=True, gc=False, rename="camel"):
         str, Meta(description="The audience that the token names, if it is one of the API server's.")
     ] = ""
 
+    @property
+    def is_projected_for_api_server(self) -> bool:
+        """Whether a volume projects the token, and the API server accepts it."""
+        return not (self.audience or self.secret)
+
 
 class PodEvaluation(Struct, frozen=True, gc=False, rename="camel"):
     """What happens to a pod under a policy."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from webhook.core import lifetimes
 from webhook.core.decision import Decision
 from webhook.core.json_patch import Append, Edit, Put, Remove, json_path
-from webhook.core.pod_context import PodContext
+from webhook.core.pod_context import PodContext, TokenSource
 from webhook.core.policy.model import Action
 from webhook.core.secret_refs import container_secrets, volume_secrets
 from webhook.scan.evaluation_result import PodToken
@@ -56,8 +56,13 @@ def _projected(context: PodContext, edits: "list[Edit] | tuple[()]") -> Iterator
                 token.pointer,
                 put.get(f"{at}/audience", token.projection.audience),
                 put.get(f"{at}/expirationSeconds", token.projection.expiration_seconds),
-                own=token.is_api_token,
+                own=_is_automounted(context, token),
             )
+
+
+def _is_automounted(context: PodContext, token: TokenSource) -> bool:
+    """Return whether Kubernetes mounts the token: its author has neither written the volume nor opted out."""
+    return token.is_api_token and not token.authored and context.pod.spec.automount_service_account_token is not False
 
 
 def _added(context: PodContext, edits: list[Edit]) -> Iterator[PodToken]:

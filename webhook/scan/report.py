@@ -241,7 +241,11 @@ class AccountWithTokens(Struct, frozen=True, gc=False, rename="camel"):
         tuple[Grant, ...] | None,
         Meta(description="What RBAC allows, the most dangerous first; null if roles or bindings could not be read."),
     ]
-    pods: Annotated[int, Meta(description="The number of pods in which Kubernetes mounts its token.")]
+    pods: Annotated[int, Meta(description="The number of pods with a projected token of it for the API server.")]
+    automounted_pods: Annotated[int, Meta(description="Of these pods, those in which Kubernetes mounts the token.")]
+    authored_pods: Annotated[
+        int, Meta(description="Of these pods, those whose author, or an injection, projects such a token.")
+    ]
     workloads: Annotated[tuple[str, ...], Meta(description="The workloads of these pods.")]
     legacy_secrets: Annotated[tuple[str, ...], Meta(description="The Secrets with its tokens that never expire.")]
 

@@ -190,6 +190,8 @@ def accounts_with_tokens(report: ScanReport) -> Table:
             name(account.name),
             _grants(account.grants),
             number(account.pods),
+            number(account.automounted_pods),
+            number(account.authored_pods),
             number(len(account.legacy_secrets)),
             name(", ".join(account.workloads)),
         ])  # fmt: skip
@@ -198,14 +200,18 @@ def accounts_with_tokens(report: ScanReport) -> Table:
         Column("ServiceAccount", head=True),
         Column("Permissions"),
         Column("Pods", number=True),
+        Column("Automounted", number=True),
+        Column("In volumes", number=True),
         Column("Legacy Secrets", number=True),
         Column("Workloads"),
     ]
     ordered = sorted(report.accounts_with_tokens, key=lambda account: account.severity)
     note = (
-        "'Pods' counts the pods in which Kubernetes mounts the token. If an account has no permissions, its pods do not"
-        " need the token for the API server. Set automountServiceAccountToken: false on the account or in the"
-        f" templates, {summary.OTHER_USE}."
+        "'Pods' counts the pods with a projected token for the API server: in those under 'Automounted', Kubernetes"
+        " mounts it; in those under 'In volumes', the author or an injection projects it; both is possible. If an"
+        f" account has no permissions, its pods do not need the token. Remove it, {summary.OTHER_USE}:"
+        f" for 'Automounted', {summary.STOP_AUTOMOUNT} on the account or in the templates; for 'In volumes',"
+        f" {summary.STOP_PROJECTION}."
     )
     return _by_namespace(
         Table("accounts-with-tokens", "Accounts with API server tokens", columns, ordered, row, note=note)
