@@ -233,6 +233,33 @@ def test_duplicate_key_in_settings_without_a_case_is_an_error(tmp_path: Path) ->
     assert [problem.line for problem in report.problems] == [4, 5]
 
 
+EVERY = "tokens: {audiences: {allowed: ['*']}}"
+
+
+def test_policy_in_a_case_is_warned_about_once(tmp_path: Path) -> None:
+    inline = f"policy: {{{EVERY}}}\n"
+    report = run(tmp_path, test=f"{inline}---\ncase: a\n{POD}---\ncase: b\n{POD}---\ncase: c\n{POD}{inline}")
+    assert [(Path(warning.path).name, warning.line) for warning in report.warnings] == [
+        ("test.yaml", 1),
+        ("test.yaml", 11),
+    ]
+    assert all(warning.message.startswith("policy.tokens.audiences.allowed[0]: ") for warning in report.warnings)
+    assert (report.problems, report.exit_status) == ([], 0)
+
+
+@pytest.mark.parametrize(("now", "until", "warnings"), [
+    ("", NOW.year - 1, 1),
+    (f"now: {NOW.year - 2}-01-01\n", NOW.year - 1, 0),
+    (f"now: {NOW.year + 2}-01-01\n", NOW.year + 1, 0),
+], ids=["ended", "in use at the time of the case", "ended only at the time of the case"])  # fmt: skip
+def test_exemption_in_a_case_is_warned_about_if_it_has_no_use(
+    tmp_path: Path, now: str, until: int, warnings: int
+) -> None:
+    exemption = f"{{rules: [token-audience], namespaces: [a], reason: r, until: {until}-06-01}}"
+    report = run(tmp_path, test=f"case: a\n{POD}{now}policy: {{exemptions: [{exemption}]}}\n")
+    assert (len(report.warnings), report.exit_status) == (warnings, 0), report
+
+
 def test_cases_of_one_name_in_a_file_are_warned_about(tmp_path: Path) -> None:
     report = run(tmp_path, test=f"case: a\n{POD}---\ncase: b\n{POD}---\ncase: a\n{POD}", other=f"case: a\n{POD}")
     [warning] = report.warnings

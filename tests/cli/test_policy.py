@@ -10,9 +10,11 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from tests.commands import run_command
 from tests.documented import CHECKOUT
+from webhook.cli import main
 
 HEAD = "apiVersion: tokenguard/v1\nkind: TokenPolicy\n"
 
@@ -416,7 +418,7 @@ def test_test_notes_secrets_that_are_not_in_the_cluster(tmp_path, decision, opti
         f"case: a\n{known}object: {{spec: {{containers: [{reads}]}}}}\n{f'decision: {decision}' if decision else ''}\n"
     )
     done = run_command("policy", "test", str(file), *options)
-    note = '  note: not in cluster, so not known as legacy tokens: the Secrets "default/t"'
+    note = '  note: not in cluster, so not known as legacy tokens: the Secret "default/t"'
     assert (note in done.stdout.splitlines()) is shown
     [case] = json.loads(run_command("policy", "test", str(file), "-o", "json").stdout)["cases"]
     assert case["missingSecrets"] == [{"namespace": "default", "name": "t"}]
@@ -458,3 +460,17 @@ def test_test_junit_has_one_failure_for_each_case(tmp_path) -> None:
     [failure] = ET.fromstring(done.stdout).iter("failure")
     assert failure.get("message") == "decision: expected denied, got allowed (and 1 more difference)"
     assert failure.text.splitlines()[1] == "findings: expected {inject: patch}, got {}"
+
+
+@pytest.mark.parametrize(("options", "variables", "case"), [
+    (["--policy", "./policy.yaml"], {}, ""),
+    ([], {"TOKENGUARD_POLICY": "./policy.yaml"}, ""),
+    (["--policy", "./policy.yaml"], {}, "policy: policy.yaml\n"),
+], ids=["option", "variable", "option and case"])  # fmt: skip
+def test_test_warns_once_about_the_default_policy(tmp_path, monkeypatch, options, variables, case) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("policy.yaml").write_text(HEAD + "tokens: {audiences: {allowed: ['*']}}\n")
+    Path("case.yaml").write_text(f"case: it\nobject: {{spec: {{containers: [{{name: app}}]}}}}\n{case}")
+    done = CliRunner().invoke(main, ["policy", "test", *options], env=variables)
+    assert done.stdout.count("warning: policy.yaml:3:") == 1, done.output
+    assert (done.output.count("warning: "), done.exit_code) == (1, 0)

@@ -10,6 +10,8 @@ from click.testing import CliRunner
 from tests.cli.list_server import configured, serve_lists
 from tests.documented import CHECKOUT
 from webhook.cli import main
+from webhook.core.policy.loader import read_policy
+from webhook.core.policy.model import Policy
 
 ROLLOUT = CHECKOUT / "docs/rollout.md"
 TOKEN = {"serviceAccountToken": {"path": "t", "audience": "minio", "expirationSeconds": 900}}
@@ -63,7 +65,7 @@ def test_workloads_with_capped_tokens_of_their_own_are_counted(api, init) -> Non
         pod = {"metadata": {"name": f"p{number}", "namespace": "ci"}, "spec": spec}
         api.answers["/api/v1/pods"] = (200, [*api.answers.get("/api/v1/pods", (200, []))[1], pod])
     drafted = init().stdout
-    assert "\n# The draft also caps tokens that 2 workloads project, " in drafted
+    assert "\n# The draft also caps the projected tokens of 2 workloads, " in drafted
     assert "\n#   tokenguard scan --policy FILE --rule token-expiration --action patch\n" in drafted
 
 
@@ -138,6 +140,18 @@ def test_rollout_copies_a_draft_without_comments_and_exemptions(init, tmp_path) 
     assert not [line for line in copied.splitlines() if line.startswith("#")]
 
 
+@pytest.mark.usefixtures("reads_a_secret")
+def test_rollout_line_that_a_draft_has_after_a_hash_is_valid(init) -> None:
+    step = ROLLOUT.read_text().split("\n## 3. ")[1]
+    sentence, line = re.search(r"A draft already contains (.*?):\n\n```yaml\n(.*)\n```", step).groups()
+    assert sentence == "it after a `#`: remove this `#`"
+    drafted = init().stdout
+    assert drafted.count(f"\n#{line}") == 1
+    policy = read_policy(drafted.replace(f"\n#{line}", f"\n{line}").encode())
+    assert isinstance(policy, Policy), policy
+    assert policy.api_server_token.keep
+
+
 @pytest.mark.parametrize("audience", ["*", "https://*.example.com", "two words", "a\nb: c"])
 def test_audience_that_cannot_be_listed_exempts_its_account(api, init, audience) -> None:
     token = {"serviceAccountToken": {"path": "t", "audience": audience, "expirationSeconds": 900}}
@@ -189,7 +203,7 @@ def test_rules_that_a_scan_cannot_check_warn_and_say_why(init) -> None:
     rules = {"token-request-expiration": "warn", "token-request-audience": "warn"}
     assert yaml.safe_load(done.stdout)["rules"] == rules
     comment = "# Not reject, because a scan cannot see who requests which tokens. 'tokenguard audit summarize' counts"
-    assert f"\n#   expiration: keep\n{comment} " in done.stdout
+    assert re.search(rf"\n#apiServerToken: .*\n{comment} ", done.stdout)
     head = " ".join(line.removeprefix("# ") for line in done.stdout.splitlines())
     assert "It cannot see TokenRequests either, so the draft only warns about them." in head
 

@@ -183,7 +183,7 @@ def test_scan_shows_the_source_of_api_audiences(kubeconfig) -> None:
     assert json.loads(given.stdout)["policy"]["apiAudiences"] == {"names": ["a", "b"], "source": "given"}
 
 
-NAMED = {**POD, "metadata": {"name": "é→", "namespace": "shop"}}
+NAMED = {**POD, "metadata": {"name": "é∑", "namespace": "shop"}}
 
 
 @pytest.mark.parametrize("charset", ["ascii", "cp1252", "utf-8"])
@@ -195,10 +195,12 @@ def test_scan_output_in_any_encoding_is_complete(api, kubeconfig, policy, output
     assert done.exit_code == 1
     if output == "text":
         written = "utf-8" if charset == "ascii" else charset  # as click writes by default
-        readable = "é→".encode(written, "backslashreplace").decode(written)
-        assert f"workloads: newly denied if recreated\n  Pod/{readable} in shop, " in done.stdout_bytes.decode(written)
+        readable = "é∑".encode(written, "backslashreplace").decode(written)
+        text = done.stdout_bytes.decode(written)
+        assert f"workloads: newly denied if recreated\n  Pod/{readable} in shop, " in text
+        assert f"recreated: policy {'>' if written == 'cp1252' else '→'} simulated" in text
     else:
-        assert "é→" in done.stdout_bytes.decode("utf-8")
+        assert "é∑" in done.stdout_bytes.decode("utf-8")
     assert done.stdout_bytes.endswith({"json": b"\n}\n", "html": b"</html>\n", "text": b"\n"}[output])
 
 

@@ -285,17 +285,23 @@ def test_accounts_without_bindings_have_no_permissions(cluster_objects, report) 
         for binding in cluster_objects["RoleBinding"]
         for subject in binding.get("subjects", [])
     }
-    mounting = Counter(
+    accepted = ["", *report["policy"]["apiAudiences"]["names"]]
+    with_tokens = Counter(
         (pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"])
         for pod in cluster_objects["Pod"]
-        if any(volume["name"].startswith("kube-api-access-") for volume in pod["spec"].get("volumes", []))
+        if any(
+            source["serviceAccountToken"].get("audience", "") in accepted
+            for volume in pod["spec"].get("volumes", [])
+            for source in volume.get("projected", {}).get("sources", [])
+            if "serviceAccountToken" in source
+        )
     )
     without_permissions = {
         (account["namespace"], account["name"]): account["pods"]
         for account in report["accountsWithTokens"]
         if account["grants"] == [] and account["pods"]
     }
-    assert without_permissions == {account: count for account, count in mounting.items() if account not in bound}
+    assert without_permissions == {account: count for account, count in with_tokens.items() if account not in bound}
     assert without_permissions
 
 

@@ -269,7 +269,7 @@ tokens in pods           never expires        1 year   over 1 hour  up to 1 hour
 legacy     3 Secrets: 2 in use, 1 safe to delete; 0 invalid
            in use: 2 referenced, 1 used in 30 days; use recorded since 2026-02-01
 accounts   2 with API tokens: 2 no permissions
-exemptions 4: 1 in use, 1 unused, 1 expired, 1 unknown, 1 expiring soon; exempt: 2 legacy Secrets
+exemptions 4 (1 expiring soon): 1 in use, 1 unused, 1 expired, 1 unknown; exempt: 2 legacy Secrets
 
 workloads: denied if recreated
   Deployment/web in shop (2 pods), account default: no permissions; token of app: no permissions
@@ -385,7 +385,7 @@ def test_summary_counts_tokenless_and_exempt_objects() -> None:
     small = Small(secret("old")).pod("a", spec(container=named_secret("old")))
     assert "; exempt: " not in text(small.scan())
     report = text(small.scan("", exempt))
-    assert "\n  pods that would be denied (1 > 0) have no tokens if recreated\n" in report
+    assert "\n  pods that would be denied (1 → 0) have no tokens if recreated\n" in report
     covered = "1 workload (1 pod), 1 legacy Secret"
     assert f"\nexemptions simulated 1: 1 in use; exempt: {covered}\n" in report
     assert f"  * for everything in shop: in use, covers {covered}; never expires; reason: r" in report
@@ -467,10 +467,10 @@ def test_text_simulated_policy_shows_changes_by_workload(small_cluster) -> None:
     report = text(small_cluster.scan('rules: {legacy-token-reference: warn, legacy-token-secret: "off"}\n', INJECT))
     assert (
         """
-if recreated under this policy  denied       patched        warned       allowed
-pods                             0 > 2         3 > 1         0 > 0         0 > 0
-workloads (worst outcome)        0 > 1         2 > 1         0 > 0         0 > 0
-legacy Secrets in use            0 > 2         0 > 0         0 > 0         2 > 0
+recreated: policy → simulated   denied       patched        warned       allowed
+pods                             0 → 2         3 → 1         0 → 0         0 → 0
+workloads (worst outcome)        0 → 1         2 → 1         0 → 0         0 → 0
+legacy Secrets in use            0 → 2         0 → 0         0 → 0         2 → 0
 workloads  1 newly denied, 1 newly patched
 """
         in report
@@ -647,10 +647,10 @@ def test_summary_fits_a_screen(small_cluster) -> None:
 
 
 @pytest.mark.parametrize(("now", "simulated", "expected"), [
-    (100_000, 120_000, "100000>120000"),
-    (99_999, 120_000, "99999>120000"),
-    (9_999, 120_000, "9999 > 120000"),
-    (1_000_000, 9_949_999, "1.0M>9.9M"),
+    (100_000, 120_000, "100000→120000"),
+    (99_999, 120_000, "99999→120000"),
+    (9_999, 120_000, "9999 → 120000"),
+    (1_000_000, 9_949_999, "1.0M→9.9M"),
 ])  # fmt: skip
 def test_summary_large_numbers_fit_their_columns(now, simulated, expected) -> None:
     summary = Small().pod("a", live()).scan("", "")
@@ -716,6 +716,24 @@ def test_text_simulated_says_which_pods_a_change_is_about() -> None:
     assert "(2 of 3 pods, not in the template)" in "".join(page.format_report(report)).replace("<wbr>", "")
 
 
+def test_text_simulated_findings_show_both_policies(small_cluster) -> None:
+    report = text(small_cluster.scan("rules: {legacy-token-reference: warn}\n", ""))
+    [head] = [line for line in report.split("\n") if line.startswith("findings")]
+    assert " ".join(head.split()) == "findings: policy → simulated reject patch warn audit"
+    [row] = [line for line in report.split("\n") if line.startswith("  legacy-token-reference ")]
+    assert " ".join(row.split()) == "legacy-token-reference 0 → 2 0 → 0 3 → 1 0 → 0"
+
+
+@pytest.mark.parametrize(("small", "filters", "has_details"), [
+    (Small(), ScanFilters(), False),
+    (Small().pod("a", live()), ScanFilters(rules=("inject",)), False),
+    (Small().pod("a", live()), ScanFilters(), True),
+], ids=["empty", "no such finding", "details"])  # fmt: skip
+def test_text_announces_details_only_if_there_are_some(small, filters, has_details) -> None:
+    report = text(small.scan(filters=filters))
+    assert ("\ndetails " in report, "\n\n" in report) == (has_details, has_details)
+
+
 def test_text_filtered_changes_are_only_counted() -> None:
     small_cluster = Small().pod("a", live()).pod("b", spec([HOST]))
     strict = "rules: {kubelet-hostpath: reject}\n"
@@ -739,7 +757,7 @@ exemptions:
 """
     report = text(small_cluster.scan(exemptions, filters=ScanFilters(("shop",))))
     assert (
-        "exemptions 5: 1 in use, 2 shadowed, 1 not scanned, 1 expired, 1 expiring soon; exempt: 1 workload (1 pod)\n"
+        "exemptions 5 (1 expiring soon): 1 in use, 2 shadowed, 1 not scanned, 1 expired; exempt: 1 workload (1 pod)\n"
         in report
     )
     *listed, outside = report.split("\nexemptions\n")[1].split("\n\n")[0].split("\n")
@@ -748,7 +766,9 @@ exemptions:
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
         'shadowed by an earlier one ("soon over", until 2026-11-30)',
     ]
-    assert outside == "  2 exemptions cover namespaces that were not scanned; --output html and json list each"
+    assert outside == (
+        "  1 not scanned, 1 expired, with namespaces outside of the scan; --output html and json list each"
+    )
 
 
 def bound(small: Small, account: str, *rules: dict[str, object], namespace: str | None = None) -> None:
@@ -1041,7 +1061,7 @@ BY_HAND = spec([token()], automountServiceAccountToken=False)
     ([BY_HAND], "remove it from the volumes that project it"),
     ([live(), BY_HAND], "set automountServiceAccountToken: false and remove it from the volumes that project it"),
 ], ids=["automounted", "by hand", "both"])  # fmt: skip
-def test_text_advice_for_tokens_without_permissions_fits_their_source(pods, advice) -> None:
+def test_text_advice_for_tokens_fits_their_source(pods, advice) -> None:
     small = Small()
     for number, pod in enumerate(pods):
         small.pod(f"p{number}", pod)

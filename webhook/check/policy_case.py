@@ -25,8 +25,8 @@ from webhook.core.evaluate import evaluate, policy_independent_decision
 from webhook.core.formatting import did_you_mean, listing, plain, quote
 from webhook.core.kinds import KINDS, Subject
 from webhook.core.manifests import Manifest, cluster_of, read_manifests
-from webhook.core.policy.errors import ErrorCollector
-from webhook.core.policy.loader import read_policy
+from webhook.core.policy.errors import ErrorCollector, PolicyError
+from webhook.core.policy.loader import lint_policy, read_policy
 from webhook.core.policy.model import Action, Policy
 from webhook.core.policy.schema import API_VERSION, KIND, given
 from webhook.core.policy.validator import validate
@@ -59,6 +59,11 @@ class PolicyCase:
         self.missing_secrets: list[tuple[str, str]] = []
         """The Secrets that pods of the object use and the cluster lacks: they count as no legacy tokens."""
         self._now = now
+
+    def policy_warnings(self, now: dt.datetime) -> tuple[PolicyError, ...]:
+        """Return what has no effect in a policy that the case contains, neither now (aware) nor at its own time."""
+        keys = self.settings.policy
+        return lint_policy(_policy_data(keys), min(now, self._now))[1] if isinstance(keys, dict) else ()
 
     def read(self, obj: dict[str, Any], phase: Phase) -> AdmissionRequest:
         """Return the request about an object."""
@@ -195,7 +200,7 @@ class _Builder:
         if isinstance(value, str):
             data = self._content(("policy",), value)
         elif isinstance(value, dict):
-            data = yaml.safe_dump({"apiVersion": API_VERSION, "kind": KIND, **value}, sort_keys=False).encode()
+            data = _policy_data(value)
         else:
             self._errors.add(("policy",), "must be a map, or the name of a file")
             return None
@@ -294,6 +299,11 @@ class _Builder:
             self._errors.add(("now",), f"{quote(text)} is not a date such as 2027-03-31, or a time")
             return dt.datetime.now(dt.UTC)
         return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+
+
+def _policy_data(keys: dict[str, Any]) -> bytes:
+    """Return the document of a policy whose keys a case contains."""
+    return yaml.safe_dump({"apiVersion": API_VERSION, "kind": KIND, **keys}, sort_keys=False).encode()
 
 
 def _patched(obj: dict[str, Any], decision: Decision) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from webhook.check.case_differences import Difference
 from webhook.check.case_documents import CaseDocument, case_documents, has_cases
 from webhook.check.input_files import STDIN, InputFile, InputProblem, SkippedPath, displayed, read
 from webhook.check.policy_case import PolicyCase, build_case
+from webhook.check.policy_validation import policy_problems
 from webhook.check.report import NamespacedName
 from webhook.core.documents.stream import decode_text
 from webhook.core.formatting import quote
@@ -89,17 +90,19 @@ class PolicyTestReport:
         return 2 if self.problems or self.unrun else int(bool(self.failed))
 
 
-def run_policy_tests(
+def run_policy_tests(  # noqa: PLR0913 - options of the command
     sources: Iterable[InputFile | InputProblem | SkippedPath],
     default: Policy,
     *,
     now: dt.datetime,
     stdin: BinaryIO,
     names: Sequence[str] = (),
+    warnings: Iterable[InputProblem] = (),
 ) -> PolicyTestReport:
     """Run the cases in files. `default` is the policy of cases that name none, `now` (aware) their time.
 
-    With `names`, only cases whose name contains one of them, in upper or lower case, are read and run.
+    `warnings` are about `default`. With `names`, only cases whose name contains one of them, in upper or lower case,
+    are read and run.
     """
     report = PolicyTestReport()
     files = PolicyFiles()
@@ -115,7 +118,9 @@ def run_policy_tests(
             message = f"has no case whose name contains {' or '.join(map(quote, names))}"
         where = ", ".join(sorted({file.path for file in report.not_selected or report.skipped}))
         report.problems.append(InputProblem(where, message))
-    report.warnings += files.warnings(now)
+    given = [*warnings]
+    report.warnings += given
+    report.warnings += (warning for warning in files.warnings(now) if warning not in given)
     return report
 
 
@@ -152,6 +157,7 @@ def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: Bin
         )
         return
     known: set[tuple[str, int | None]] = set()  # also errors in settings, which several cases have
+    warned: set[InputProblem] = set()  # also about policies in settings
     lines: dict[str, int] = {}
     for result in read_cases(source.path, text, run):
         if isinstance(result, NotSelected):
@@ -164,8 +170,10 @@ def _run_file(source: InputFile, report: PolicyTestReport, run: _Run, stdin: Bin
             report.problems += (problem for problem in result.problems if (problem.message, problem.line) not in known)
             known |= {(problem.message, problem.line) for problem in result.problems}
         else:
-            case, line = result
+            case, line, warnings = result
             failures, missing = tuple(case.failures()), tuple(case.missing_secrets)
+            report.warnings += (warning for warning in warnings if warning not in warned)
+            warned.update(warnings)
             name, is_default = case.settings.case, case.is_default_expected
             _add_name(report, lines, source.path, name, line)
             report.results.append(CaseResult(source.path, line, name, failures, missing, is_default))
@@ -181,8 +189,8 @@ def _add_name(report: PolicyTestReport, lines: dict[str, int], path: str, name: 
 
 def read_cases(
     path: str, text: str, run: _Run
-) -> Iterator[tuple[PolicyCase, int] | UnrunCase | InputProblem | NotSelected]:
-    """Yield the cases in a file, each with its line, and what is wrong with them.
+) -> Iterator[tuple[PolicyCase, int, list[InputProblem]] | UnrunCase | InputProblem | NotSelected]:
+    """Yield the cases in a file, each with its line and the warnings about its policy, and what is wrong with them.
 
     A document without the key `case` has settings for the cases below it.
     """
@@ -199,13 +207,16 @@ def read_cases(
             errors.add(warning.path, warning.message, place=(warning.line, warning.column))
         case = build_case(value, run.files.reader(path), run.default, run.now, errors)
         line = document.line_of("/case")
-        yield (
-            (case, line)
-            if case
-            else UnrunCase(
-                path, line, str(value["case"]), tuple(_problem(path, error, document) for error in errors.sorted())
-            )
-        )
+        if case:
+            at = document.line_of("/policy")
+            warnings = [
+                InputProblem(path, f"policy.{warning.path}: {warning.message}", at)
+                for warning in case.policy_warnings(run.now)
+            ]
+            yield case, line, warnings
+        else:
+            problems = tuple(_problem(path, error, document) for error in errors.sorted())
+            yield UnrunCase(path, line, str(value["case"]), problems)
 
 
 def _problem(path: str, error: PolicyError, document: CaseDocument) -> InputProblem:
@@ -223,8 +234,8 @@ class PolicyFiles:
     def warnings(self, now: dt.datetime) -> Iterator[InputProblem]:
         """Yield what has no effect in the policies among them, at this time (aware)."""
         for path, data in self._contents.items():
-            for warning in lint_policy(data, now)[1] if isinstance(data, bytes) else ():
-                yield InputProblem(path, f"{warning.path}: {warning.message}", warning.line)
+            if isinstance(data, bytes):
+                yield from policy_problems(path, lint_policy(data, now)[1])
 
     def content(self, path: str) -> bytes:
         """Return the content of a file. Raises `ValueError`."""

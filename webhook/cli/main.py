@@ -42,7 +42,7 @@ COMMANDS = (
 _LONG_OPTION = re.compile("--[a-z][a-z-]*")
 _OPTION = re.compile("-[a-z]|--[a-z-]+")
 _GIVE_VALUE = "give a value, or leave it out (is a variable not set?)"
-_ASCII = {"\N{HORIZONTAL ELLIPSIS}": "..."}
+_ASCII = {"\N{HORIZONTAL ELLIPSIS}": "...", "\N{RIGHTWARDS ARROW}": ">"}
 _INTERRUPTED = 128 + signal.SIGINT
 """The exit status after Ctrl-C, as of a process that the signal ends."""
 _READER_GONE = 128 + signal.SIGPIPE

@@ -114,7 +114,9 @@ def run_tests(paths: tuple[str, ...], policy: str | None, output: str, names: tu
     """
     now = dt.datetime.now(dt.UTC)
     files = find(paths or (os.curdir,))
-    report = run_policy_tests(files, load_policy(policy), now=now, stdin=sys.stdin.buffer, names=names)
+    warnings: list[InputProblem] = []
+    default = load_policy(policy and (policy if policy == STDIN else os.path.normpath(policy)), warnings.append)
+    report = run_policy_tests(files, default, now=now, stdin=sys.stdin.buffer, names=names, warnings=warnings)
     print_report(TEST_FORMATTERS, output, report, FormatOptions(verbose=verbose))
     if output not in WITH_PROBLEMS:
         for problem in report.problems:

@@ -45,10 +45,8 @@ _UNSEEN = (
     " rules find in tokenguard's audit log; its records name the user, the account and the audience"
     " (docs/rollout.md, step 4). Allow the audiences that are needed, then remove these lines."
 )
-_KEEP = (
-    "apiServerToken:  # uncomment while clients read their token only once (docs/rollout.md, step 3)",
-    "  expiration: keep",
-)
+_KEEP = "#apiServerToken: {expiration: keep}  # while clients read their token only once (docs/rollout.md, step 3)"
+"""A line that is active without its first character."""
 
 
 def draft_result(report: ScanReport, policy: Policy) -> str:
@@ -85,12 +83,13 @@ def draft_lines(document: Mapping[str, Any], current: ScanReport, report: ScanRe
         "overrides": _overrides(current, document.get("overrides", ())),
         "exemptions": _exemptions(current, report, document.get("exemptions", ())),
     }
-    before = {"rules": [*_KEEP, _UNSEEN]}
     section = ""
     for line in write_document(document).removeprefix("---\n").splitlines():
         if line and line[0] not in " -":
             section = line.partition(":")[0]
-            yield from _commented(before.get(section, ()))
+            if section == "rules":
+                yield _KEEP
+                yield from _commented([_UNSEEN])
         if section in comments and line.startswith("- "):
             yield from _commented(next(comments[section]))
         if section == "tokens" and line.startswith("    - "):
@@ -146,8 +145,8 @@ def _capped(report: ScanReport) -> list[str]:
     workloads = counted(len(capped), "workload")
     return [
         (
-            f"The draft also caps tokens that {workloads} project, whatever apiServerToken says; docs/rollout.md,"
-            " step 3, says how to spare them. To list the workloads, scan with the draft:"
+            f"The draft also caps the projected tokens of {workloads}, whatever apiServerToken says; docs/rollout.md,"
+            " step 3, says how to spare them. To list these workloads, scan with the draft:"
         ),
         "  tokenguard scan --policy FILE --rule token-expiration --action patch",
     ]
@@ -238,17 +237,22 @@ def _exempt_accounts(report: ScanReport, policy: Policy) -> dict[tuple[str, str]
 def _exempt(report: ScanReport, policy: Policy) -> str:
     """Return how many accounts are exempt, and which of them have dangerous permissions."""
     accounts = _exempt_accounts(report, policy)
-    return f"{counted(len(accounts), 'account')} exempt{_most_powerful(accounts, 'of them')}"
+    powerful = _powerful(accounts)
+    which = f", {len(powerful)} of them {_listed(powerful)}" if powerful else ""
+    return f"{counted(len(accounts), 'account')} exempt{which}"
 
 
-def _most_powerful(accounts: Mapping[tuple[str, str], Grants], which: str) -> str:
-    """Return how many accounts have dangerous permissions, and the first of them."""
-    powerful = [
+def _powerful(accounts: Mapping[tuple[str, str], Grants]) -> list[str]:
+    """Return the accounts that have dangerous permissions, each with the most dangerous one."""
+    return [
         f"{plain(name) or 'one'} in {plain(namespace)} ({grants_text(power[:1])})"
         for (namespace, name), power in accounts.items()
         if power and is_dangerous(power)
     ]
-    return f", {len(powerful)} {which} with dangerous permissions: {shorten_list(powerful)}" if powerful else ""
+
+
+def _listed(powerful: list[str]) -> str:
+    return f"with dangerous permissions: {shorten_list(powerful)}"
 
 
 def _lenient_namespaces(report: ScanReport, policy: Policy) -> Iterator[str]:
@@ -272,7 +276,9 @@ def _lenient_namespaces(report: ScanReport, policy: Policy) -> Iterator[str]:
     if lowered:
         accounts = dict(sorted(accounts.items(), key=lambda item: grants_severity(item[1])))
         where = f"{counted(len(lowered), 'namespace')} ({shorten_list(map(plain, lowered))})"
-        yield f"without an end date, rules only warn in {where}{_most_powerful(accounts, 'accounts there')}"
+        powerful = _powerful(accounts)
+        which = f", {counted(len(powerful), 'account')} there {_listed(powerful)}" if powerful else ""
+        yield f"without an end date, rules only warn in {where}{which}"
 
 
 def _exemptions(

@@ -50,7 +50,8 @@ def _lines(result: CaseResult) -> list[str]:
             head += " the lines above, and" if others else " the lines above"
         lines += [head, *others]
     if missing := [f"{namespace}/{name}" for namespace, name in result.missing_secrets]:
-        lines.append(f"note: not in cluster, so not known as legacy tokens: the Secrets {listing(missing)}")
+        secrets = "the Secret" if len(missing) == 1 else "the Secrets"
+        lines.append(f"note: not in cluster, so not known as legacy tokens: {secrets} {listing(missing)}")
     return lines
 
 

@@ -18,9 +18,8 @@ def exemption_lines(usages: Sequence[ExemptionUsage]) -> Iterator[str]:
                 f"{first_names(usage.rules)} for {exemption_subjects(usage)}: {exemption_status(usage, usages)};"
                 f" {exemption_expiry(usage)}; reason: {plain(usage.reason)}"
             )
-    if outside := sum(map(_is_outside, usages)):
-        cover = "covers" if outside == 1 else "cover"
-        yield f"{counted(outside, 'exemption')} {cover} namespaces that were not scanned; {LIST_EACH}"
+    if outside := [usage for usage in usages if _is_outside(usage)]:
+        yield f"{_statuses(outside)}, with namespaces outside of the scan; {LIST_EACH}"
 
 
 def _is_outside(usage: ExemptionUsage) -> bool:
@@ -77,13 +76,17 @@ def exemption_fields(report: ScanReport) -> Iterator[tuple[str, str]]:
     name = "exemptions"
     for prefix, usages, exempt in policies:
         if usages:
-            statuses = Counter(usage.status for usage in usages)
-            words = [f"{statuses[status]} {status}" for status in ExemptionStatus if statuses[status]]
-            if soon := sum(usage.expires_soon for usage in usages):
-                words.append(f"{soon} expiring soon")
+            soon = sum(usage.expires_soon for usage in usages)
+            of_these = f" ({soon} expiring soon)" if soon else ""
             covered = f"; exempt: {_covered(exempt)}" if exempt and _covered(exempt) else ""
-            yield name, f"{prefix}{len(usages)}: {', '.join(words)}{covered}"
+            yield name, f"{prefix}{len(usages)}{of_these}: {_statuses(usages)}{covered}"
             name = ""
+
+
+def _statuses(usages: Iterable[ExemptionUsage]) -> str:
+    """Return the numbers of exemptions by status: each counts once."""
+    counts = Counter(usage.status for usage in usages)
+    return ", ".join(f"{counts[status]} {status}" for status in ExemptionStatus if counts[status])
 
 
 def _covered(counts: ExemptCounts) -> str:

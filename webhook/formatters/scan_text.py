@@ -2,7 +2,8 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import click
 
@@ -20,6 +21,9 @@ from webhook.scan.report import ScanReport
 _REFUSED = "HTTP 403"
 _NAME, _HEAD, _CELL = 11, 24, 14
 _MILLION = 1_000_000
+_ARROW = "→"
+_BOTH = f": policy {_ARROW} simulated"
+"""After what the numbers under the policy and under the simulated one are about."""
 _DETAILS = ("details", "below this summary; --summary leaves them out")
 _COLOURS = {Action.REJECT: "red", Action.PATCH: "cyan", Action.WARN: "yellow", Action.AUDIT: "blue"}
 _DISABLE = (
@@ -42,9 +46,11 @@ _NEXT_STEP = (
 
 def format_report(report: ScanReport, options: FormatOptions = DEFAULT_OPTIONS) -> Iterator[str]:
     """Yield the lines."""
-    yield from _summary(report, options)
-    if not options.summary:
-        yield from _details(report, options)
+    details = iter(()) if options.summary else _details(report, options)
+    first = [*islice(details, 1)]
+    yield from _summary(report, options, has_details=bool(first))
+    yield from first
+    yield from details
     yield from _unread(report, options)
 
 
@@ -101,11 +107,11 @@ def _exemptions(report: ScanReport, options: FormatOptions) -> Iterator[str]:
         yield from _section(title, exemption_lines(usages), options)
 
 
-def _summary(report: ScanReport, options: FormatOptions) -> Iterator[str]:
+def _summary(report: ScanReport, options: FormatOptions, *, has_details: bool) -> Iterator[str]:
     width = options.width
     yield from wrapped(summary.verdict(report), width)
     yield from _fields(summary.scan_fields(report), width)
-    if not options.summary:
+    if has_details:
         yield from _fields([_DETAILS], width)
     yield from _outcomes(report, width)
     yield from _rules(report)
@@ -114,7 +120,7 @@ def _summary(report: ScanReport, options: FormatOptions) -> Iterator[str]:
 
 
 def _outcomes(report: ScanReport, width: int) -> Iterator[str]:
-    yield _row(summary.IF_RECREATED, summary.OUTCOMES)
+    yield _row(f"recreated{_BOTH}" if report.simulated else summary.IF_RECREATED, summary.OUTCOMES)
     for title, now, simulated in summary.outcome_counts(report):
         counts = [count for count in (now, simulated) if count]
         numbers = ([getattr(count, outcome) for count in counts] for outcome in summary.OUTCOMES)
@@ -123,10 +129,10 @@ def _outcomes(report: ScanReport, width: int) -> Iterator[str]:
         yield from _fields([("workloads", summary.workload_changes(report))], width)
 
 
-def _number(numbers: list[int]) -> str:
+def _number(numbers: Sequence[int]) -> str:
     """Return a number, and the simulated policy's after it; shortened to fit its column."""
-    text = " > ".join(map(str, numbers))
-    return text if len(text) < _CELL else ">".join(map(_short, numbers))
+    text = f" {_ARROW} ".join(map(str, numbers))
+    return text if len(text) < _CELL else _ARROW.join(map(_short, numbers))
 
 
 def _short(number: int) -> str:
@@ -142,12 +148,14 @@ def _row(name: str, cells: Iterable[str]) -> str:
 
 
 def _rules(report: ScanReport) -> Iterator[str]:
-    rules = summary.rule_counts(report, simulated=report.simulated is not None)
-    if not rules:
+    states = [summary.rule_counts(report, simulated=False)]
+    if report.simulated:
+        states.append(summary.rule_counts(report, simulated=True))
+    if not states[0]:
         return
-    yield _row("findings, simulated" if report.simulated else "findings by rule", summary.ACTIONS)
-    for rule, counts in rules.items():
-        yield _row(f"  {rule}", [str(counts[action]) for action in summary.ACTIONS])
+    yield _row(f"findings{_BOTH}" if report.simulated else "findings by rule", summary.ACTIONS)
+    for rule in states[-1]:  # the most severe under the simulated policy first
+        yield _row(f"  {rule}", [_number([state[rule][action] for state in states]) for action in summary.ACTIONS])
 
 
 def _lifetimes(report: ScanReport) -> Iterator[str]:
@@ -158,7 +166,7 @@ def _lifetimes(report: ScanReport) -> Iterator[str]:
     pods = [report.summary.pods, report.summary.simulated_pods]
     denied = [str(counts.denied) for counts in pods if counts]
     if denied.count("0") < len(denied):
-        yield f"  pods that would be denied ({' > '.join(denied)}) have no tokens if recreated"
+        yield f"  pods that would be denied ({f' {_ARROW} '.join(denied)}) have no tokens if recreated"
 
 
 def _fields(fields: Iterable[summary.Field], width: int) -> Iterator[str]:
