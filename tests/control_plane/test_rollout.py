@@ -22,7 +22,7 @@ VALIDATE_AND_APPLY = "tokenguard policy validate mine/policy.yaml && kubectl app
 READS_POD_LOGS = "kubectl logs -n tokenguard -l app.kubernetes.io/name=tokenguard"
 NEWLY_EXEMPT = r"""workloads: newly allowed if recreated \(before: warned\)
   ReplicaSet/jenkins-1 in team-a .*
-    \+ exempt: legacy-token-reference: spec\.containers\[0\]\S* .* \(exemption until 2027-03-31: Jenkins .*, INFRA-123\)"""
+    \+ exempt: legacy-token-reference: spec\.containers\[0\]\S* .* \(exemption until 2027-03-31: Jenkins .*\)"""
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": True}
 
 
