@@ -231,3 +231,47 @@ def test_edit_of_every_golden_patch_gives_the_patched_values(obj: Any, operation
     additions = [operation for operation in operations if operation["op"] == "add"]
     if style in ("block", "indented") and len(additions) == len(operations) and not re.search(r"null|\[\]", text):
         assert [line for line in changed_lines(text, edited) if line.startswith("-")] == []
+
+
+COMMENTS = {
+    "behind a removed field": (
+        "spec:\n  a: 1\n  b: {c: d}   # keep # me\n",
+        [{"op": "remove", "path": "/spec/b"}, {"op": "add", "path": "/spec/e", "value": "f"}],
+        "spec:\n  a: 1\n  # keep # me\n  e: f\n",
+    ),
+    "inside a replaced field": (
+        "a:  # the old\n  # of two\n  b: '# text'  # one\n  c: 1\nd: 2  # two\n",
+        [{"op": "replace", "path": "/a", "value": {"e": 1}}],
+        "# the old\n# of two\n# one\na:\n  e: 1\nd: 2  # two\n",
+    ),
+    "inside a removed item": (
+        "l:\n- a: 1  # one\n- b: 2  # two\n  c: 3  # three\n- d: 4\n",
+        [{"op": "remove", "path": "/l/1"}],
+        "l:\n- a: 1  # one\n# two\n# three\n- d: 4\n",
+    ),
+    "in a flow collection": (
+        "l: [\n  a,  # one\n  b,  # two\n  c\n]\n",
+        [{"op": "remove", "path": "/l/1"}],
+        "l: [\n  a,  # one\n  # two\n  c\n]\n",
+    ),
+    "twice the same, below an insertion": (
+        "a:\n  b: 1\nc:  # twice\n  d: 1  # twice\n",
+        [{"op": "add", "path": "/a/e", "value": 2}, {"op": "remove", "path": "/c"}],
+        "a:\n  b: 1\n  e: 2\n# twice\n# twice\n",
+    ),
+    "with the line ends of Windows": (
+        "a: 1\r\nb: 2  # two\r\n",
+        [{"op": "remove", "path": "/b"}],
+        "a: 1\r\n# two\r\n",
+    ),
+    "no comment": (
+        "a: 1\nb: 'a # b'\nc: |\n  # text\n",
+        [{"op": "remove", "path": "/b"}, {"op": "remove", "path": "/c"}],
+        "a: 1\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "operations", "expected"), COMMENTS.values(), ids=COMMENTS)
+def test_comments_of_removed_values_are_kept(text: str, operations: list[Operation], expected: str) -> None:
+    assert edit_text(text, operations) == expected

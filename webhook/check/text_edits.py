@@ -4,7 +4,7 @@ The result is a proposal: the caller reads it again, and uses it only if it mean
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,12 +13,14 @@ import yaml
 from webhook.check.json_style import JsonStyle
 from webhook.check.source_map import find
 from webhook.check.yaml_aliases import Layout, LayoutError, Span, compose_layout
+from webhook.check.yaml_comments import Comments
 from webhook.core.documents.yaml_writer import with_file_modes, write_block, write_flow
 from webhook.core.formatting import quote
 from webhook.core.json_patch import Operation, unescape
 
 _ANCHOR = re.compile(r"(?:!\S*\s+)?(&[^\s,\[\]{}]+)\s")
 """An anchor at the start of a value, also behind a tag."""
+_INDENT = re.compile(" *")
 _ELSEWHERE = "is in an alias or a merge key"
 _OCTAL_MODE = re.compile(r"\b(?:mode|defaultMode)[\"']?\s*:\s*0[0-7]")
 
@@ -85,6 +87,7 @@ class _Editor:
             self._remove_items(node, sorted(set(indexes)))
         for parent, items in self._inserted.values():
             self._insert_items(parent, list(items))
+        self._edits += [edit for replaced in self._edits for edit in self._kept_comments(replaced)]
         edits = sorted(dict.fromkeys(self._edits), key=lambda edit: (edit.start, edit.end, -edit.depth))
         parts: list[str] = []
         at = 0
@@ -94,6 +97,21 @@ class _Editor:
             parts += self._text[at : edit.start], edit.text
             at = edit.end
         return "".join([*parts, self._text[at:]])
+
+    def _kept_comments(self, edit: _TextEdit) -> Iterator[_TextEdit]:
+        """Yield the comments that an edit would remove, as lines of their own above the line that it begins in."""
+        if self._json or "#" not in self._text[edit.start : edit.end]:
+            return
+        line = self._line_start(edit.start)
+        indent = _INDENT.match(self._text, line)
+        prefix = indent[0] if indent else ""
+        if comments := self._comments.within(edit.start, edit.end):
+            lines = "".join(f"{prefix}{comment}{self._newline}" for comment in comments)
+            yield _TextEdit(line, line, lines, -1)  # below what is inserted below the line before
+
+    @cached_property
+    def _comments(self) -> Comments:
+        return Comments(self._text)
 
     def _replace(self, parent: yaml.MappingNode, key: yaml.Node, node: yaml.Node, value: Any, depth: int) -> None:
         index = next(number for number, (each, _) in enumerate(parent.value) if each is key)
