@@ -98,7 +98,7 @@ def test_check_notes_say_what_objects_of_other_kinds_are_for() -> None:
     namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
     lines = text_lines(checked(namespace, HEAD), verbose=True)
     assert "    note: <stdin>:1: Namespace/shop: its labels are used, no rule applies to it" in lines
-    assert "    note: <stdin>:5: TokenPolicy: no rule applies to this kind" in lines
+    assert "    note: <stdin>:5: TokenPolicy: it has no pod template, and no rule is about its kind" in lines
 
 
 @pytest.mark.parametrize(

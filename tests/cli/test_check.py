@@ -85,6 +85,12 @@ def test_summary_counts_hidden_folders(folder: Path) -> None:
     assert "2 findings in" not in done.stdout + check(".k8s", at=folder).stdout
 
 
+def test_namespace_with_an_impossible_name_is_a_usage_error(folder: Path) -> None:
+    done = check("-n", "Team_A", "long.yaml", at=folder)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert '"Team_A" is not a namespace name: at most 63 of a-z, 0-9 and inner -' in done.stderr
+
+
 def test_exclude_repeated_leaves_out_all_matches(folder: Path) -> None:
     excluded = check(".", "--exclude", "legacy*", "--exclude", "policy/", "-q", at=folder)
     assert excluded.stdout == check("long.yaml", "-q", at=folder).stdout

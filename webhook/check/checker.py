@@ -57,6 +57,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "kubelet-hostpath": ("path",),
 }
 """The fields below the place of a violation that it is about, the most specific first: where to put the caret."""
+_NO_RULE = "it has no pod template, and no rule is about its kind"
 _ABOUT_AUDIENCES = frozenset({"token-audience", "token-request-audience"})
 
 
@@ -293,7 +294,7 @@ def _not_evaluated(evaluation: ManifestEvaluation) -> NotEvaluated:
     note = decision.note
     if evaluation.subject is None:
         is_used = manifest.group_kind == ("", "Namespace")
-        note = "its labels are used, no rule applies to it" if is_used else "no rule applies to this kind"
+        note = "its labels are used, no rule applies to it" if is_used else _NO_RULE
     return NotEvaluated(reason, evaluation.problem(f"{evaluation.title}: {note}"), manifest.kind, evaluation.title)
 
 

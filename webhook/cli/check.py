@@ -15,6 +15,7 @@ from webhook.check.input_files import STDIN, InputProblem, displayed, find
 from webhook.check.report import OUTCOMES, CheckReport
 from webhook.cli.common import (
     FILE,
+    NAMESPACE,
     Choice,
     input_error,
     output_option,
@@ -91,7 +92,7 @@ FORMATTERS: Mapping[str, Formatter[CheckReport]] = {
 @click.option("--max-findings", type=click.IntRange(min=0), default=MAX_FINDINGS, metavar="NUMBER",
               help="Maximum number of findings in text output, the most severe first; the summary counts all. 0:"
                    " no limit.")  # fmt: skip
-@click.option("-n", "--namespace", metavar="NAME", default="default",
+@click.option("-n", "--namespace", type=NAMESPACE, default="default",
               help="Namespace of objects without metadata.namespace.")  # fmt: skip
 @own_namespace_option
 @click.option("-v", "--verbose", is_flag=True,
