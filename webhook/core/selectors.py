@@ -12,8 +12,6 @@ from heapq import merge
 from operator import itemgetter
 from typing import Generic, TypeVar
 
-from webhook.core.formatting import listing
-
 Labels = frozenset[tuple[str, str]]
 """Labels as a set of pairs: a selector matches if it is a subset."""
 
@@ -133,11 +131,6 @@ class Globs:
     @cached_property
     def _wild_index(self) -> Index[bool]:
         return Index.of(((pattern,), True) for pattern in self.wild)
-
-    @cached_property
-    def listed(self) -> str:
-        """At most ten patterns, quoted, for a message."""
-        return listing(self.patterns)
 
     def match(self, name: str) -> bool:
         """Return whether any pattern matches."""

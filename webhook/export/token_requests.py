@@ -54,7 +54,9 @@ def _audience(given: CompilerInput) -> ExportedRule:
         is_allowed = cel.any_of((own, cel.matches_globs("audience", allowed)))
         condition = cel.all_of((given.scopes.where([scope]), cel.negated(is_allowed)))
         path = f"'spec.audiences[' + string({_AUDIENCES}.indexOf(audience)) + ']'"
-        violation = Violation("", token_request_audience.NOT_ALLOWED, cel.fixed(use_one_of(allowed)))
+        violation = Violation(
+            "", token_request_audience.NOT_ALLOWED, cel.fixed(use_one_of(allowed, or_api_server=False))
+        )
         values = {"path": path, "audience": cel.quoted("audience")}
         checks.append(_check(violation, values, _audiences(condition)))
     return ExportedRule(token_request_audience.RULE.name, Subject.TOKEN_REQUEST, checks)
