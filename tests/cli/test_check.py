@@ -715,7 +715,8 @@ def test_check_without_summary_prints_notices_on_stderr(output: str) -> None:
 
 ANNOTATION = (
     "::warning file=long.yaml,line=14,col=11,endColumn=35,title=patched%3A token-expiration::Pod/long: "
-    "spec.volumes[0].projected.sources[0] has lifetime 86400s, exceeding the maximum 3600s; capped to 3600s"
+    "spec.volumes[0].projected.sources[0] has lifetime 86400s, exceeding the maximum 3600s; would be"
+    " capped to 3600s (serviceAccountToken.expirationSeconds: 3600)"
 )
 
 

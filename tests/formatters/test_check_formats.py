@@ -44,7 +44,8 @@ EXPECTED = [
     ),
     (
         f"<stdin>:32:11: patched: Pod/long: token-expiration: "
-        f"{PLACE} has lifetime 86400s, exceeding the maximum 3600s; capped to 3600s"
+        f"{PLACE} has lifetime 86400s, exceeding the maximum 3600s; would be capped to 3600s"
+        " (serviceAccountToken.expirationSeconds: 3600)"
     ),
     (
         "<stdin>:39:88: warned: Pod/subpath: token-subpath: "
@@ -256,7 +257,7 @@ def test_json_has_every_key() -> None:
         "action": "patch",
         "path": PLACE,
         "message": "has lifetime 86400s, exceeding the maximum 3600s",
-        "help": "capped to 3600s",
+        "help": "would be capped to 3600s",
         "changes": ["serviceAccountToken.expirationSeconds: 3600"],
         "fixObstacle": "",
         "counts": True,

@@ -38,7 +38,7 @@ from webhook.core.admission_request import AdmissionRequest, manifest_request
 from webhook.core.cluster_state import DEFAULT_NAMESPACE, ClusterState
 from webhook.core.decision import INVALID_POLICY, Coverage, Decision, Finding, Outcome
 from webhook.core.decode_errors import UNREADABLE
-from webhook.core.documents.yaml_writer import write_flow
+from webhook.core.documents.yaml_writer import with_file_modes, write_flow
 from webhook.core.evaluate import evaluate
 from webhook.core.json_patch import Edit, Put, Remove, json_path
 from webhook.core.kinds import CLUSTER_SCOPED, Subject
@@ -264,7 +264,10 @@ class _Evaluator:
         if finding.rule in _ABOUT_AUDIENCES:
             advice = audience_advice(manifest, [pointer, *(f"{pointer}/{field}" for field in fields)]) or advice
         edits = violation.edits if finding.action is Action.PATCH else ()
-        changes = tuple(_change(template, edit, violation.pointer) for edit in edits)
+        source = self._source_of(manifest)
+        changes = tuple(_change(template, edit, violation.pointer, source) for edit in edits)
+        if edits:
+            advice = f"would be {advice}"
         return CheckFinding(
             evaluation, finding.rule, finding.action, finding.path, message, line, advice, changes, excerpt,
             _counts(finding), unpatched_in=_unpatched_in(evaluation.decision, finding),
@@ -304,13 +307,19 @@ def _in_template(finding: Finding, template: str) -> Finding:
     return structs.replace(finding, violation=structs.replace(violation, pointer=template + violation.pointer))
 
 
-def _change(template: str, edit: Edit, pointer: str) -> str:
-    """Return what an edit in a template does, in one line of YAML; its path is relative to `pointer` if below it."""
+def _change(template: str, edit: Edit, pointer: str, source: SourceMap) -> str:
+    """Return what an edit in a template does, in one line of YAML; its path is relative to `pointer` if below it.
+
+    The modes of files are written as the document writes them.
+    """
     place = template + edit.pointer
     path = json_path(place.removeprefix(pointer) if place.startswith(f"{pointer}/") else place)
     if isinstance(edit, Remove):
         return f"remove {path}"
-    return f"{path}: {write_flow(edit.value)}" if isinstance(edit, Put) else f"{path}: add {write_flow(edit.value)}"
+    value = edit.value
+    if isinstance(value, dict | list) and source.has_octal_modes:
+        value = with_file_modes(value)
+    return f"{path}: {'' if isinstance(edit, Put) else 'add '}{write_flow(value)}"
 
 
 def _unpatched_in(decision: Decision, finding: Finding) -> Mode | None:

@@ -141,9 +141,10 @@ class CheckFinding:
 
     @property
     def detail(self) -> str:
-        """Where something is wrong, what, and what to do."""
+        """Where something is wrong, what, and what to do or, with its field, what would be patched."""
+        change = f" ({self.changes[0]})" if self.advice and len(self.changes) == 1 else ""
         obstacle = self.obstacle and f"--fix cannot edit it: {self.obstacle}"
-        return "; ".join(filter(None, (self.statement, self.advice, obstacle)))
+        return "; ".join(filter(None, (self.statement, f"{self.advice}{change}", obstacle)))
 
 
 @dataclass(frozen=True, slots=True)

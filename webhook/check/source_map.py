@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import msgspec
@@ -9,6 +10,7 @@ import yaml
 
 from webhook.core import k8s_types, token_objects
 from webhook.core.documents.stream import Document
+from webhook.core.documents.yaml_writer import has_octal_modes
 from webhook.core.formatting import plain
 from webhook.core.json_patch import unescape
 
@@ -116,10 +118,16 @@ class SourceMap:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        text, self._first_line = document.source()
+        self._text, self._first_line = document.source()
+        text = self._text
         self._root = compose(text)
         self._lines = re.split(r"\r\n|[\r\n\x85\u2028\u2029]", text) if self._root else []  # YAML's line breaks
         self._scalars: dict[int, list[_Scalar]] | None = None
+
+    @cached_property
+    def has_octal_modes(self) -> bool:
+        """Whether the document is YAML and writes the modes of files in octal."""
+        return self.document.text is not None and has_octal_modes(self._text)
 
     def excerpt(self, pointer: str, fields: Iterable[str] = ()) -> Excerpt | None:
         """Return the place of the first of the fields below a JSON Pointer that exists, else of what it names.

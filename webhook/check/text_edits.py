@@ -14,7 +14,7 @@ from webhook.check.json_style import JsonStyle
 from webhook.check.source_map import find
 from webhook.check.yaml_aliases import Layout, LayoutError, Span, compose_layout
 from webhook.check.yaml_comments import Comments
-from webhook.core.documents.yaml_writer import with_file_modes, write_block, write_flow
+from webhook.core.documents.yaml_writer import has_octal_modes, with_file_modes, write_block, write_flow
 from webhook.core.formatting import quote
 from webhook.core.json_patch import Operation, unescape
 
@@ -22,7 +22,6 @@ _ANCHOR = re.compile(r"(?:!\S*\s+)?(&[^\s,\[\]{}]+)\s")
 """An anchor at the start of a value, also behind a tag."""
 _INDENT = re.compile(" *")
 _ELSEWHERE = "is in an alias or a merge key"
-_OCTAL_MODE = re.compile(r"\b(?:mode|defaultMode)[\"']?\s*:\s*0[0-7]")
 
 
 class _TextEdit(NamedTuple):
@@ -326,7 +325,7 @@ class _Editor:
 
     @cached_property
     def _has_octal_modes(self) -> bool:
-        return _OCTAL_MODE.search(self._text) is not None
+        return has_octal_modes(self._text)
 
     @cached_property
     def _indents_lists(self) -> bool:

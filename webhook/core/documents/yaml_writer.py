@@ -1,5 +1,6 @@
 """Writes YAML that kubectl reads as the same values."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -12,6 +13,7 @@ else:  # with libyaml, where it is there: many times faster
     _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 _MODES = frozenset({"defaultMode", "mode"})
+_OCTAL_MODE = re.compile(r"\b(?:mode|defaultMode)[\"']?\s*:\s*0[0-7]")
 
 
 class _KubernetesDumper(_Dumper):
@@ -40,6 +42,11 @@ def _file_mode(dumper: _Dumper, value: _FileMode) -> yaml.ScalarNode:
 
 _KubernetesDumper.add_representer(str, _string)
 _KubernetesDumper.add_representer(_FileMode, _file_mode)
+
+
+def has_octal_modes(text: str) -> bool:
+    """Return whether a document writes the modes of files in octal."""
+    return _OCTAL_MODE.search(text) is not None
 
 
 def with_file_modes(value: Any) -> Any:
