@@ -442,7 +442,8 @@ def findings(workload):
     exempt = [exempted for result in results for exempted in result["exemptions"] if exempted["authored"]]
     lines = {f"{finding['action']}: {finding['rule']}: {finding['path']} {finding['detail']}" for finding in authored}
     return lines | {
-        f"exempt: {exempted['rule']}: {exempted['path']} {exempted['detail']} (never expires: {exempted['reason']})"
+        f"exempt: {exempted['rule']}: {exempted['path']} {exempted['detail']}"
+        f" (exemption without end: {exempted['reason']})"
         for exempted in exempt
     }
 
