@@ -11,6 +11,7 @@ from msgspec import structs
 
 from webhook.check.file_reader import read_all, require_objects
 from webhook.check.input_files import InputFile, InputProblem, SkippedPath
+from webhook.check.manifest_namespaces import ManifestNamespaces
 from webhook.check.missing_objects import MissingSecrets, missing_namespaces
 from webhook.check.other_findings import POLICY_HELP, UNREADABLE_OBJECT
 from webhook.check.pod_templates import combined, found_templates, missing_containers
@@ -27,7 +28,6 @@ from webhook.check.report import (
     ParsedFile,
     PolicyInUse,
 )
-from webhook.check.scopes import Scopes
 from webhook.check.source_map import SourceMap
 from webhook.check.unknown_fields import field_warnings
 from webhook.check.unknown_kinds import kind_warning, type_error, version_warning
@@ -89,11 +89,11 @@ def check(  # noqa: PLR0913 - what a run depends on, each by its name
     cluster = cluster_of(manifests, base, namespace)
     missing = MissingSecrets(manifests, policy, cluster, namespace)
     evaluator = _Evaluator(policy, cluster, now, report, missing)
-    scopes = Scopes(manifests, namespace)
+    namespaces = ManifestNamespaces(manifests, namespace)
     for number, file in enumerate(files, 1):
         step(f"evaluating file {number} of {len(files)}")
         for manifest in file.reading.manifests:
-            evaluator.evaluate(file, manifest, scopes.namespace_of(manifest))
+            evaluator.evaluate(file, manifest, namespaces.namespace_of(manifest))
     report.summary.files = len({each.file_path for each in report.evaluations if each.is_evaluated})
     require_objects(report, sources)
     if cluster_objects is None:

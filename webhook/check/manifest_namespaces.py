@@ -32,7 +32,7 @@ class _Definition(Object, frozen=True):
 _decode = msgspec.json.Decoder(_Definition).decode
 
 
-class Scopes:
+class ManifestNamespaces:
     """Tells the namespace of an object: its own, none for a cluster-scoped custom kind, or the given one."""
 
     def __init__(self, manifests: Iterable[Manifest], namespace: str) -> None:
