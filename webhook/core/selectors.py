@@ -12,6 +12,8 @@ from heapq import merge
 from operator import itemgetter
 from typing import Generic, TypeVar
 
+from webhook.core.formatting import listing
+
 Labels = frozenset[tuple[str, str]]
 """Labels as a set of pairs: a selector matches if it is a subset."""
 
@@ -127,6 +129,13 @@ class Globs:
     def wild(self) -> tuple[str, ...]:
         """The patterns with `*`."""
         return tuple(pattern for pattern in self.patterns if "*" in pattern)
+
+    @cached_property
+    def listed(self) -> str:
+        """What to use, for a message: at most ten of the names, and ten of the globs."""
+        names = tuple(pattern for pattern in self.patterns if "*" not in pattern)
+        parts = [f"one of {listing(names)}"] if names else []
+        return ", or ".join([*parts, *([f"one like {listing(self.wild)}"] if self.wild else [])])
 
     @cached_property
     def _wild_index(self) -> Index[bool]:

@@ -54,9 +54,7 @@ def _audience(given: CompilerInput) -> ExportedRule:
         is_allowed = cel.any_of((own, cel.matches_globs("audience", allowed)))
         condition = cel.all_of((given.scopes.where([scope]), cel.negated(is_allowed)))
         path = f"'spec.audiences[' + string({_AUDIENCES}.indexOf(audience)) + ']'"
-        violation = Violation(
-            "", token_request_audience.NOT_ALLOWED, cel.fixed(use_one_of(allowed, or_api_server=False))
-        )
+        violation = Violation("", token_request_audience.NOT_ALLOWED, cel.fixed(use_one_of(allowed)))
         values = {"path": path, "audience": cel.quoted("audience")}
         checks.append(_check(violation, values, _audiences(condition)))
     return ExportedRule(token_request_audience.RULE.name, Subject.TOKEN_REQUEST, checks)

@@ -69,7 +69,7 @@ SLOW = {
     ),
     "many audiences and many patterns": (
         HEAD + allowed(10_000, '"*-{}"') + injections(1_000),
-        'inject[0].audience: "v" is not in tokens.audiences.allowed; use one that matches "*-0", "*-1", ',
+        'inject[0].audience: "v" is not in tokens.audiences.allowed; use one like "*-0", "*-1", ',
     ),
     "a long audience and many patterns": (
         HEAD + allowed(5_000, '"*-{}"') + injections(30).replace("audience: v", f"audience: &v {'x/' * 50_000}", 1),

@@ -167,7 +167,7 @@ ERRORS = [
         [
             (
                 'line 5: overrides[0].tokens.audiences.allowed: the default audience "vault" is not allowed; '
-                'use one of "only", or the API server\'s'
+                'use one of "only"'
             ),
         ],
         id="a default that an override no longer allows",
@@ -197,7 +197,7 @@ ERRORS = [
         [
             (
                 'line 5: inject[0].audience: "https://x.example.org" is not in tokens.audiences.allowed; did '
-                'you mean one that matches "https://*.example.com"?'
+                'you mean one like "https://*.example.com"?'
             ),
         ],
         id="an injection for another audience",

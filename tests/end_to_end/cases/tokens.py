@@ -72,7 +72,7 @@ def test_audience_must_be_allowed(cluster) -> None:
     assert issued(cluster, "shop", VAULT).audiences == ("https://vault.example.com",)
     message = refused(cluster, "shop", VAULT, "--audience=elsewhere")
     assert 'token-request-audience: spec.audiences[1] is "elsewhere", which is not allowed' in message
-    assert '; use one that matches "https://*.example.com", or none for the API server\n' in message
+    assert '; use one like "https://*.example.com", or none for the API server\n' in message
 
 
 def test_own_audience_of_the_api_server_is_allowed(cluster) -> None:
