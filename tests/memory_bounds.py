@@ -64,6 +64,7 @@ MEMORY_BOUNDS: dict[str, tuple[str, ...]] = {
         "webhook/core/selectors.py::Globs.exact",
         "webhook/core/selectors.py::Globs.wild",
         "webhook/core/selectors.py::Globs._wild_index",
+        "webhook/core/selectors.py::Globs.listed",
         "webhook/core/selectors.py::Index._always",
         "webhook/core/selectors.py::Index._ends",
         "webhook/core/selectors.py::Index._exact",
