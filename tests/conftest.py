@@ -1,6 +1,7 @@
 """What every test has in common, and how tests are distributed over the processes of `make test`."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,10 @@ sys.dont_write_bytecode = False
 os.environ.setdefault(
     "GOGC", "400"
 )  # kubectl, helm and API servers collect garbage less often: it is a fifth of their CPU
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell has it ignored in the background; processes inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("tokenguard", deadline=None)  # no test fails because the machine is busy
 hypothesis.settings.load_profile("tokenguard")
 

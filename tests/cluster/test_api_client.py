@@ -55,6 +55,13 @@ def test_request_has_path_query_and_token(api, connection) -> None:
     assert headers["Accept"] == "application/json;as=X;v=v1"
 
 
+def test_empty_token_file_is_read_again(connection, tmp_path) -> None:
+    (tmp_path / "token").write_text("")
+    assert str(failure(connection)) == f'read empty token from file "{tmp_path / "token"}"'
+    (tmp_path / "token").write_text("good")
+    assert connection.get("/x", {}, "application/json")
+
+
 def signed(**claims) -> str:
     return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in (
         {"alg": "RS256"}, claims, "signature",

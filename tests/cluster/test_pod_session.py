@@ -72,6 +72,15 @@ def test_token_is_read_again_after_a_minute(folder, monkeypatch) -> None:
     assert answer(session)["token"] == "Bearer second"
 
 
+def test_empty_token_is_read_again(folder) -> None:
+    (folder / "token").write_text("")
+    session = PodSession(folder)
+    with pytest.raises(ApiError, match="it is empty"):
+        answer(session)
+    (folder / "token").write_text("second")
+    assert answer(session)["token"] == "Bearer second"
+
+
 def test_server_with_another_ca_is_refused(folder) -> None:
     (folder / "ca.crt").write_bytes(create_self_signed(("127.0.0.1",), dt.datetime.now(dt.UTC)).authority)
     with pytest.raises(urllib3.exceptions.HTTPError):

@@ -217,6 +217,16 @@ def test_expired_token_is_read_again_from_its_file(plane, tmp_path, namespace) -
         eventually(lambda: server.request("GET", "/readyz").status == 200)
 
 
+def test_empty_token_file_is_read_again(plane, tmp_path) -> None:
+    kubeconfig = account_kubeconfig(plane, tmp_path, token_file=True)
+    good = (tmp_path / "token").read_text()
+    (tmp_path / "token").write_text("")
+    with serve(tmp_path / "run", "--kubeconfig", str(kubeconfig), ready=False) as server:
+        eventually(lambda: "empty token" in server.request("GET", "/readyz").json["error"])
+        (tmp_path / "token").write_text(good)
+        eventually(lambda: server.request("GET", "/readyz").status == 200)
+
+
 def test_missing_permission_to_list_secrets_is_not_ready(plane, tmp_path) -> None:
     plane.do("create", "serviceaccount", "stranger", "-n", NAMESPACE)
     kubeconfig = account_kubeconfig(plane, tmp_path, account="stranger")

@@ -19,7 +19,7 @@ from kubernetes.config.kube_config import FileOrData, KubeConfigLoader, KubeConf
 
 from webhook.cluster.kubeconfig import find_context
 from webhook.cluster.transport import CONNECT_TIMEOUT, ApiError, ApiRequest
-from webhook.core.formatting import failure_text
+from webhook.core.formatting import failure_text, quote
 
 _MAX_MESSAGE_LENGTH = 300
 
@@ -72,7 +72,19 @@ class ClientSession:
 
 
 class _Loader(KubeConfigLoader):
-    """The client's loader, except that a credential plugin that fails is an error; it would go on without."""
+    """The client's loader, except that a token file or a credential plugin without a token is an error, as in kubectl.
+
+    The client would go on without credentials, and never read them again. A file may be empty while it is written.
+    """
+
+    def _load_user_token(self) -> bool:
+        """Use the user's token, if it has one."""
+        user: Any = self._user
+        if super()._load_user_token():  # type: ignore[no-untyped-call]
+            return True
+        if "tokenFile" in user:
+            raise ApiError(0, f"read empty token from file {quote(str(user['tokenFile']))}")
+        return False
 
     def _load_from_exec_plugin(self) -> bool:
         """Run the plugin, if the user has one, and use the token or certificate that it prints."""

@@ -50,10 +50,13 @@ class PodSession:
         """Return the token as it was in its file within the last minute. Raises `ApiError` if there is none."""
         if time.monotonic() - self._read_at >= TOKEN_INTERVAL:
             try:
-                self._token = self._token_file.read_text(encoding="utf-8")
+                token = self._token_file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 reason = failure_text(error) if isinstance(error, OSError) else "is not text"
                 raise ApiError(0, f"cannot read {self._token_file}: {reason}") from None
+            if not token:
+                raise ApiError(0, f"cannot read {self._token_file}: it is empty")
+            self._token = token
             self._read_at = time.monotonic()
         return self._token
 
