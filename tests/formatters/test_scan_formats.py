@@ -546,10 +546,15 @@ HOST = {"name": "h", "hostPath": {"path": "/var/lib/kubelet/pods"}}
         f"+ {INJECTED} (env VAULT)",
         f"- {INJECTED}",
     ]),
+    (INJECT, INJECT.replace("//vault.", "//other."), [
+        "patched differently",
+        f"+ {INJECTED.replace('//vault.', '//other.')}",
+        f"- {INJECTED}",
+    ]),
     (INJECT, f"{INJECT}rules: {{kubelet-hostpath: reject, token-expiration: audit}}\n", None),
 ], ids=[
     "a warning", "a shorter maximum", "an injection that is gone", "without a finding",
-    "a variable", "several at once",
+    "a variable", "another audience", "several at once",
 ])  # fmt: skip
 def test_text_shows_every_difference_of_two_policies(now, then, expected) -> None:
     pod = live()

@@ -24,6 +24,7 @@ from webhook.scan.evaluation_result import (
 
 _PROBLEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|;(?! )|[^;"])*')
 """What is wrong, without the advice after it; quoted names may contain semicolons."""
+_LIMIT = re.compile(r", exceeding the maximum \d+s")
 _DENIED = f"; {WOULD_BE_DENIED}"
 _NEWLY = {
     Outcome.PATCHED: Change.NEWLY_PATCHED,
@@ -108,7 +109,7 @@ def _substance(finding: ReportedFinding) -> _Substance:
     problem = match[0] if match else ""
     rest = finding.detail[len(problem) :]
     if finding.action is Action.PATCH:
-        problem = rest or problem
+        problem = _LIMIT.sub("", finding.detail)
     elif finding.action is not Action.REJECT and finding.intended in {Action.PATCH, Action.REJECT}:
         problem += _DENIED if rest.startswith(_DENIED) else rest
     return finding.rule, finding.path, finding.action, problem
